@@ -1,0 +1,1 @@
+"""Variables, frames, layers: what the rest is built on."""

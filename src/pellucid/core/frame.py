@@ -1,0 +1,214 @@
+"""Frames: where variables have their values while a pure function is being traced.
+
+User code stays stateful to look at: it reads ``self.w`` and assigns ``self.moving_mean``. A frame makes it pure. Reads
+see the frame first, then the frames around it, then the variable itself; writes land in the frame and leave the traced
+function as outputs. Captures, gradients, ``cond``, ``scan`` and compiled programs are all built on this one object.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from pellucid.core import jax_compat
+from pellucid.errors import CaptureError
+
+_active: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("pellucid_frame", default=None)
+
+
+class Frame:
+    """Values of variables during one trace. Use it as a context manager.
+
+    Args:
+        values: what the variables hold at the start.
+        missing: how to read a variable that no frame holds; without it, the frames outside are asked.
+        observer: is told of layer calls (a capture), or None: then that of the frame outside.
+    """
+
+    def __init__(self, values: dict | None = None, missing: Callable | None = None, observer: Any = None):
+        self.values: dict = dict(values or {})
+        self.written: dict = {}
+        self.missing = missing
+        self.observer = observer
+        self.trace: object = None
+        self.outer: Frame | None = None
+
+    def __enter__(self) -> Frame:
+        self.outer, self.trace = _active.get(), jax_compat.current_trace()
+        if self.observer is None and self.outer is not None:
+            self.observer = self.outer.observer
+        self._token = _active.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _active.reset(self._token)
+
+    def read(self, variable: Any) -> Any:
+        frame: Frame | None = self
+        while frame is not None:
+            if variable in frame.values:
+                return frame.values[variable]
+            if frame.missing is not None:
+                with jax_compat.in_trace(frame.trace):  # an inner trace then closes over it, so that gradients flow
+                    value = frame.values[variable] = frame.missing(variable)
+                return value
+            frame = frame.outer
+        return variable.unframed_value()
+
+    def write(self, variable: Any, value: Any) -> None:
+        require_frame_trace(self, f"variable {variable.path!r} is assigned")
+        self.values[variable] = value
+        self.written[variable] = None
+
+
+def active_frame() -> Frame | None:
+    """The innermost frame of this thread, or None in plain eager code."""
+    return _active.get()
+
+
+def observer() -> Any:
+    """Whoever wants to know of layer calls at this moment (a capture), or None."""
+    frame = _active.get()
+    return None if frame is None else frame.observer
+
+
+def require_frame_trace(frame: Frame | None, what: str) -> None:
+    """Raises where state would change under a transformation of the user's own, which would lose the change."""
+    inside = not jax_compat.computes_now() if frame is None else jax_compat.current_trace() is not frame.trace
+    if inside:
+        raise CaptureError(
+            f"{what} inside a JAX transformation (jit, cond, scan, checkpoint, vmap or grad) that Pellucid cannot see into, "
+            "so the new value would be lost. Use the form in pellucid.ops instead (ops.cond, ops.scan, ops.while_loop, "
+            "ops.remat, or pellucid.value_and_grad): it carries the state out."
+        )
+
+
+def functional(function: Callable, variables: Sequence[Any]) -> Callable:
+    """A pure function ``(values, *args) -> (outputs, new values)`` of a stateful one and the variables that it uses."""
+
+    def pure(values: Sequence[Any], *args: Any) -> tuple[Any, list[Any]]:
+        with Frame(dict(zip(variables, values, strict=True))) as frame:
+            outputs = function(*args)
+            return outputs, [frame.values[v] for v in variables]
+
+    return pure
+
+
+class Traced:
+    """A stateful function traced once, with its reads closed over and its writes as extra outputs."""
+
+    def __init__(self, function: Callable, *specs: Any):
+        def run(*args: Any) -> Any:
+            with Frame() as frame:
+                outputs = function(*args)
+                leaves, self.tree = jax.tree.flatten(outputs)
+                self.written = {v: frame.values[v] for v in frame.written}
+                return leaves, list(self.written.values())
+
+        self.jaxpr = jax.make_jaxpr(run)(*specs)
+        self.writes = list(self.written)
+        del self.written
+
+    def __call__(self, *args: Any) -> tuple[Any, dict]:
+        """(outputs, what it writes) for the given inputs."""
+        values = jax_compat.evaluate_jaxpr(self.jaxpr, jax.tree.leaves(args))
+        count = self.tree.num_leaves
+        return jax.tree.unflatten(self.tree, values[:count]), dict(zip(self.writes, values[count:], strict=True))
+
+
+def choose(predicate: Any, if_true: Callable, if_false: Callable, *operands: Any) -> Any:
+    """``lax.cond`` over stateful functions: what one branch writes, the other hands on unchanged."""
+    branches = [Traced(f, *operands) for f in (if_true, if_false)]
+    writes = list(dict.fromkeys(v for b in branches for v in b.writes))
+    before = [v.value for v in writes]
+
+    def branch(traced: Traced) -> Callable:
+        def run(before: list, *operands: Any) -> tuple:
+            outputs, new = traced(*operands)
+            return outputs, [new.get(v, old) for v, old in zip(writes, before, strict=True)]
+
+        return run
+
+    outputs, after = jax.lax.cond(predicate, *map(branch, branches), before, *operands)
+    for variable, value in zip(writes, after, strict=True):
+        variable.assign(value)
+    return outputs
+
+
+def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool = False) -> Callable:
+    """A function that returns the value of ``function`` and its gradient with respect to variables.
+
+    ``function`` is stateful to look at: it reads the variables and may write others. Those writes last.
+
+    Args:
+        function: returns a scalar, or ``(scalar, auxiliary)`` with ``has_aux``.
+        variables: the Variables to differentiate with respect to.
+        has_aux: whether ``function`` returns a second, undifferentiated value.
+
+    Example:
+        >>> import pellucid
+        >>> w = pellucid.Variable([2.0, 3.0])
+        >>> value, grads = pellucid.value_and_grad(lambda: (w * w).sum(), [w])()
+        >>> float(value), grads[0].tolist()
+        (13.0, [4.0, 6.0])
+    """
+    variables = list(variables)
+
+    def run(*args: Any, **kwargs: Any) -> tuple[Any, list]:
+        writes: list = []
+
+        def pure(values: list) -> tuple[Any, tuple]:
+            with Frame(dict(zip(variables, values, strict=True))) as frame:
+                out = function(*args, **kwargs)
+                loss, aux = out if has_aux else (out, None)
+                writes[:] = frame.written
+                return loss, (aux, [frame.values[v] for v in writes])
+
+        (loss, (aux, new)), grads = jax.value_and_grad(pure, has_aux=True)([v.value for v in variables])
+        for variable, value in zip(writes, new, strict=True):
+            variable.assign(value)
+        return ((loss, aux) if has_aux else loss), grads
+
+    return run
+
+
+def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
+    """A loop over a stateful ``turn(carry, x) -> (carry, y)``: what it writes is carried along.
+
+    Args:
+        run: ``(carry and writes, pure turn) -> (carry and writes, ys)``: the loop itself.
+        turn: may read and write variables.
+        init: the first carry.
+        xs: structure of arrays whose first axis the loop goes along, or None.
+    """
+    carry = jax.tree.map(jax.numpy.asarray, init)
+    slices = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+    written = _written_by(turn, carry, slices)
+
+    def step(state: tuple, x: Any) -> tuple:
+        values, before = state
+        with Frame(dict(zip(written, before, strict=True))) as frame:
+            values, y = turn(values, x)
+            return (values, [frame.values[v] for v in written]), y
+
+    (carry, after), ys = run((carry, [v.value for v in written]), step)
+    for variable, value in zip(written, after, strict=True):
+        variable.assign(value)
+    return carry, ys
+
+
+def _written_by(function: Callable, *args: Any) -> list[Any]:
+    """The variables that one run of a function writes."""
+    written: list[Any] = []
+
+    def run(*args: Any) -> Any:
+        with Frame() as frame:
+            outputs = function(*args)
+            written[:] = frame.written
+            return outputs
+
+    jax.eval_shape(run, *args)
+    return written

@@ -1,0 +1,230 @@
+"""Every use of JAX's internals, in one file: what each is for, and what differs between versions.
+
+Written against jax 0.10 to 0.12. Everything else in Pellucid uses JAX's public names only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal, Primitive
+
+try:
+    from jax._src import core, dtypes, source_info_util
+    from jax._src.export.shape_poly import _DimExpr as SymbolicSize
+    from jax._src.interpreters import ad, pxla
+except ImportError as error:  # pragma: no cover - depends on the installed jax
+    raise ImportError(
+        f"Pellucid does not know the internals of jax {jax.__version__}. It works with jax 0.10 to 0.12: pip install 'jax<0.13'."
+    ) from error
+
+__all__ = ["Literal", "Primitive", "SymbolicSize"]
+
+InconclusiveSize = core.InconclusiveDimensionOperation
+_CLOSED = getattr(core, "ClosedJaxpr", None)  # merged into Jaxpr in jax 0.12
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_FOLDERS = [os.path.dirname(os.path.abspath(module.__file__)) for module in (jax, np)]
+_LIBRARIES = (_PACKAGE, *(f + os.sep for f in _FOLDERS), os.path.join(os.path.dirname(_FOLDERS[0]), "optax", ""), "<frozen")
+source_info_util.register_exclusion(_PACKAGE)  # JAX's own messages then point at the user's line, too
+
+
+# ---- Traces ----
+
+
+def current_trace() -> object:
+    """The trace that records (or evaluates) the operations of this thread at this moment."""
+    return core.trace_ctx.trace
+
+
+def in_trace(trace: object) -> contextlib.AbstractContextManager:
+    """Operations inside the ``with`` go to the given trace, whatever transformation is active."""
+    return core.set_current_trace(trace)
+
+
+def is_tracer(value: object) -> bool:
+    return isinstance(value, jax.core.Tracer)
+
+
+def computes_now() -> bool:
+    """Whether operations of this thread are evaluated at once, outside any transformation."""
+    return isinstance(core.trace_ctx.trace, core.EvalTrace)
+
+
+def new_user_context() -> Any:
+    """A key of JAX's caches that is ours: a capture shares no cached jit with eager runs or other captures."""
+    return jax.make_user_context(None)
+
+
+# ---- Objects that JAX takes as arrays ----
+
+
+def register_array_type(cls: type, value_of: Callable[[Any], Any], aval_of: Callable[[Any], tuple]) -> None:
+    """Lets jax.numpy, lax and a user's jit take objects of a class where they take arrays."""
+
+    def shard(objects: Sequence[Any], *rest: Any) -> Any:
+        values = [value_of(o) for o in objects]
+        return pxla.shard_arg_handlers[type(values[0])](values, *rest)
+
+    core.pytype_aval_mappings[cls] = lambda o: core.ShapedArray(*aval_of(o))
+    pxla.shard_arg_handlers[cls] = shard
+    dtypes.canonicalize_value_handlers[cls] = lambda o, **_: value_of(o)
+
+
+# ---- Symbolic sizes ----
+
+
+def evaluate_size(size: Any, sizes: dict[str, int]) -> int:
+    """The number that a size, symbolic or not, has for the given values of its symbols."""
+    return int(size._evaluate(sizes)) if isinstance(size, SymbolicSize) else int(size)
+
+
+def symbols_of(size: Any) -> set[str]:
+    return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
+
+
+@contextlib.contextmanager
+def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterator[None]:
+    """Comparisons and conversions of a symbolic size go to ``answer(size, operator, others)`` first.
+
+    ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. The operators are those of a class attribute
+    of JAX: they are put back when the last of several captures ends.
+    """
+    names = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
+    originals = {name: SymbolicSize.__dict__[name] for name in names if name in SymbolicSize.__dict__}
+
+    def asking(name: str) -> Callable:
+        original = originals.get(name, lambda *_: True)  # an object with no __bool__ is true
+
+        def method(size: SymbolicSize, *others: Any) -> Any:
+            given = answer(size, name, others)
+            return original(size, *others) if given is NotImplemented else given
+
+        return method
+
+    for name in (*originals, "__bool__"):
+        setattr(SymbolicSize, name, asking(name))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(SymbolicSize, name, original)
+        if "__bool__" not in originals:
+            del SymbolicSize.__bool__
+
+
+# ---- Jaxprs ----
+
+
+class Parts(NamedTuple):
+    """A jaxpr, closed or not, in the same form for every version of JAX."""
+
+    invars: tuple
+    constvars: tuple
+    consts: tuple
+    eqns: tuple
+    outvars: tuple
+
+
+def is_jaxpr(value: object) -> bool:
+    return isinstance(value, core.Jaxpr) or (_CLOSED is not None and isinstance(value, _CLOSED))
+
+
+def effects_of(jaxpr: Any) -> Any:
+    """The side effects (callbacks, prints) of a jaxpr."""
+    return jaxpr.effects
+
+
+def is_closed(jaxpr: Any) -> bool:
+    return _CLOSED is None or isinstance(jaxpr, _CLOSED)
+
+
+def parts(jaxpr: Any) -> Parts:
+    inner = jaxpr.jaxpr if _CLOSED is not None and isinstance(jaxpr, _CLOSED) else jaxpr
+    consts = tuple(getattr(jaxpr, "consts", ()))
+    if hasattr(inner, "all_invars"):  # jax 0.12: constants come first among the inputs
+        every = tuple(inner.all_invars)
+        return Parts(every[len(consts) :], every[: len(consts)], consts, tuple(inner.eqns), tuple(inner.outvars))
+    return Parts(tuple(inner.invars), tuple(inner.constvars), consts, tuple(inner.eqns), tuple(inner.outvars))
+
+
+def as_kind_of(original: Any, made: Any) -> Any:
+    """A closed jaxpr in the form (closed or open) of the one that it replaces in an equation's parameters."""
+    return made if is_closed(original) else made.jaxpr
+
+
+def evaluate_jaxpr(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
+    """Binds the equations of a closed jaxpr again, with their own lines and scopes."""
+    inner = jaxpr.jaxpr if _CLOSED is not None and isinstance(jaxpr, _CLOSED) else jaxpr
+    return core.eval_jaxpr(inner, jaxpr.consts, *args)
+
+
+def bind_again(eqn: Any, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
+    """Binds an equation with new inputs and parameters, in its own scope and for its own line of source."""
+    with in_scope_of(eqn), eqn.ctx.manager:
+        out = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(params))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+@contextlib.contextmanager
+def in_scope_of(eqn: Any) -> Iterator[None]:
+    info = eqn.source_info
+    stack = source_info_util.current_name_stack() + info.name_stack
+    with source_info_util.user_context(info.traceback, name_stack=stack):
+        yield
+
+
+def scope(eqn: Any) -> str:
+    """The path of named scopes that an equation was made in."""
+    return str(eqn.source_info.name_stack)
+
+
+def custom_jvp_rule(eqn: Any, zeros: Sequence[bool]) -> tuple[Any, tuple, Sequence[bool]]:
+    """(jaxpr, constants, which output tangents are zero) of a ``custom_jvp_call`` equation, at its own types."""
+    return eqn.params["jvp_jaxpr_fun"].call_wrapped(*zeros)
+
+
+def custom_vjp_forward(eqn: Any) -> tuple[Any, tuple]:
+    """(jaxpr, constants) of the forward rule of a ``custom_vjp_call``: residuals first, then the outputs."""
+    count = len(eqn.invars) - eqn.params["num_consts"]
+    return eqn.params["fwd_jaxpr_thunk"].call_wrapped(*[True] * count)
+
+
+def custom_vjp_backward(eqn: Any, args: Sequence[Any]) -> list[Any]:
+    """Calls the backward rule of a ``custom_vjp_call`` on residuals and cotangents: one cotangent for each input."""
+    out = eqn.params["bwd"].call_wrapped(*args)
+    cotangents = out[0] if isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], list | tuple) else out  # 0.12 adds logs
+    inputs = eqn.invars[eqn.params["num_consts"] :]
+    return [jnp.zeros(v.aval.shape, v.aval.dtype) if isinstance(c, ad.Zero | ad.SymbolicZero) else c for c, v in zip(cotangents, inputs, strict=True)]
+
+
+# ---- Places in the user's code ----
+
+
+class Place(NamedTuple):
+    """A line of source."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.file)}:{self.line}"
+
+
+@functools.lru_cache(maxsize=4096)
+def is_library_file(file: str) -> bool:
+    """Whether a file belongs to Pellucid, JAX, optax, NumPy or Python's frozen modules, so that no user wrote it."""
+    return file.startswith(_LIBRARIES)
+
+
+def eqn_place(eqn: Any) -> Place | None:
+    """The user's line that made an equation."""
+    frame = source_info_util.user_frame(eqn.source_info.traceback)
+    return frame and Place(frame.file_name, frame.start_line, frame.function_name)

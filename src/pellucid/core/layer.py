@@ -1,0 +1,544 @@
+"""Layer: the base class of everything that has weights and a ``call``."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pellucid.core import dtypes, frame, jax_compat, mode, naming, registry
+from pellucid.core.variable import Variable
+from pellucid.errors import NotBuiltError
+
+_training: contextvars.ContextVar[Any] = contextvars.ContextVar("pellucid_training", default=None)
+_depth: contextvars.ContextVar[int] = contextvars.ContextVar("pellucid_depth", default=0)
+_building: contextvars.ContextVar[Layer | None] = contextvars.ContextVar("pellucid_building", default=None)
+
+
+INTERNAL = frozenset({"_state", "_machine"})  # attributes that are the library's own
+
+
+class Hooks:
+    """What higher modules subscribe to, so that ``core`` need not import them."""
+
+    build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
+    attribute_written: Callable[[Layer, str, Any], None] | None = None  # by the side effects, during a capture
+
+
+class _State:
+    """What the base class keeps of a layer, in one attribute, apart from the user's."""
+
+    __slots__ = ("arguments", "build_shape", "built", "dtype", "losses", "name", "named_by_user", "owner", "trainable", "variables")
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.named_by_user = False
+        self.owner: tuple[Layer, str] | None = None  # the layer that holds this one, and the attribute's path there
+        self.dtype = dtypes.floatx()
+        self.trainable = True
+        self.built = False
+        self.build_shape: Any = None
+        self.variables: list[Variable] = []
+        self.losses: list[Any] = []
+        self.arguments: tuple[tuple, dict] = ((), {})
+
+
+class Layer:
+    """A function with weights. Write ``__init__`` (stores), ``build`` (makes weights) and ``call`` (computes).
+
+    Args:
+        name: by default the class's name in snake case, made unique.
+        dtype: data type of the weights, by default ``floatx()``.
+        trainable: whether optimizers may change the weights.
+
+    Example:
+        >>> import pellucid, numpy as np
+        >>> class Scale(pellucid.layers.Layer):
+        ...     def build(self, input_shape):
+        ...         self.w = self.add_weight(shape=(input_shape[-1],), initializer="ones")
+        ...     def call(self, inputs):
+        ...         return inputs * self.w
+        >>> Scale()(np.ones((2, 3), "float32")).shape
+        (2, 3)
+    """
+
+    _state: _State
+    version = 0  # counts attribute writes of all layers: a dispatch compares one integer
+    _losses_exist = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
+        layer = object.__new__(cls)
+        state = _State()
+        state.arguments = (args, kwargs)
+        object.__setattr__(layer, "_state", state)
+        return layer
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, **unknown: Any):
+        if unknown:
+            raise TypeError(f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype and trainable.")
+        state = self._state
+        state.name, state.named_by_user = name, name is not None
+        state.dtype = dtypes.standardize_dtype(dtype)
+        state.trainable = bool(trainable)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]
+
+    # ---- What users write ----
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the weights for inputs of a shape (``None`` for the batch), those of nested layers included."""
+        if not self._state.built:
+            if _depth.get() == 0 and Hooks.build_abstractly is not None and self._nested_layers():
+                Hooks.build_abstractly(self, input_shape)
+            self._state.build_shape, self._state.built = input_shape, True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the outputs from the inputs."""
+        raise NotImplementedError(f"{type(self).__name__} has no call method. Define `def call(self, inputs): …`.")
+
+    def add_weight(
+        self,
+        shape: Any = (),
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> Variable:
+        """Makes a Variable that belongs to the layer.
+
+        Args:
+            shape: tuple of ints (or one int).
+            initializer: name, callable ``(shape, dtype) -> array``, or None: glorot_uniform for floats, zeros for others.
+            dtype: by default that of the layer.
+            trainable: whether optimizers change it.
+            name: last part of its path.
+        """
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        where = f"add_weight({name!r}) in layer {self.path!r}"
+        if any(not isinstance(d, int | np.integer) or d < 0 for d in shape):
+            raise ValueError(
+                f"{where}: shape={shape} is not fixed; expected whole numbers. A size of the input that is None, such as the batch, "
+                "cannot be a weight's size: take input_shape[-1] or another known one."
+            )
+        dtype = dtypes.standardize_dtype(dtype or self.dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
+        if isinstance(initializer, int | float | np.ndarray | jax.Array):
+            value = np.broadcast_to(initializer, shape)
+            initializer = lambda *_: value  # noqa: E731
+        variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable")
+        self._state.variables.append(variable)
+        return variable
+
+    def add_loss(self, loss: Any) -> None:
+        """Adds a scalar to the loss that training minimises. Call it in ``call``."""
+        losses = loss if isinstance(loss, list | tuple) else [loss]
+        watcher = frame.observer()
+        if watcher is not None:
+            watcher.losses_added(self, losses)
+        else:
+            Layer._losses_exist = True
+            self._state.losses.extend(losses)
+
+    # ---- Calling ----
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        outermost = _depth.get() == 0
+        if outermost and Layer._losses_exist:
+            self._forget_losses()
+        args, kwargs = _as_arrays((args, kwargs))
+        training = self._resolve_training(args, kwargs)
+        self._build_for(args, kwargs)
+        watcher = frame.observer()
+        tokens = _training.set(training), _depth.set(_depth.get() + 1)
+        try:
+            if watcher is None:
+                return self._run(args, kwargs)
+            with watcher.layer_call(self, args, kwargs) as record:
+                return record(self._run(args, kwargs))
+        except Exception as error:
+            self._explain(error, args, kwargs)
+            raise
+        finally:
+            _training.reset(tokens[0])
+            _depth.reset(tokens[1])
+
+    def _run(self, args: tuple, kwargs: dict) -> Any:
+        outputs = self.call(*args, **kwargs)
+        if outputs is None:
+            raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
+        return outputs
+
+    def _resolve_training(self, args: tuple, kwargs: dict) -> Any:
+        """The mode of this call, put into ``kwargs`` where ``call`` takes it: given, or the caller's, or the default."""
+        takes = _signature(type(self).call)
+        given = kwargs.pop("training", None)
+        if given is None and takes.training_index is not None and len(args) > takes.training_index:
+            return args[takes.training_index]
+        training = given if given is not None else _training.get()
+        if takes.training:
+            if training is None:
+                training = takes.default_training
+            if isinstance(training, mode.TrainingFlag) and mode.needs_plain_bool(_code(type(self).call)):
+                training.on_branch(_code(type(self).call))
+                training = training.now
+            if training is not None:
+                kwargs["training"] = training
+        return training
+
+    def _build_for(self, args: tuple, kwargs: dict) -> None:
+        if self._state.built:
+            return
+        with _build_lock:
+            if self._state.built:
+                return
+            if type(self).build is Layer.build or getattr(type(self).build, "builds_from_call", False):
+                self._state.built = True
+                return
+            parameters = [p for p in inspect.signature(self.build).parameters if p != "self"]
+            shapes = {f"{name}_shape": value for name, value in _named_arguments(self, args, kwargs).items()}
+            try:
+                if len(parameters) > 1 and all(p in shapes for p in parameters):
+                    self.build(**{p: _shapes(shapes[p]) for p in parameters})
+                else:
+                    self.build(_shapes(args[0] if args else next(iter(kwargs.values()), None)))
+            except Exception as error:
+                self._explain(error, args, kwargs, "build")
+                raise
+            self._state.built = True
+
+    def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> None:
+        """Adds the layer and its inputs' shapes to an error, once, at the layer where it happened."""
+        if any("in layer" in note for note in getattr(error, "__notes__", ())):
+            return
+        place = _place_in(error, _code(getattr(type(self), method)))
+        shapes = _shapes((args, {k: v for k, v in kwargs.items() if k != "training"}))
+        text = ", ".join([*map(str, shapes[0]), *(f"{k}={v}" for k, v in shapes[1].items())])
+        error.add_note(f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}")
+
+    # ---- Names and state ----
+
+    @property
+    def name(self) -> str:
+        """The given name, or one made from the class's."""
+        state = self._state
+        if state.name is None:
+            state.name = naming.unique_name(naming.snake_case(type(self).__name__))
+        return state.name
+
+    @property
+    def path(self) -> str:
+        """Where the layer is in its model: attributes joined by ``/``, such as ``encoder/blocks/0/attention``."""
+        state = self._state
+        if state.owner is None:
+            return self.name
+        owner, attribute = state.owner
+        step = self.name if state.named_by_user else attribute
+        return step if owner._state.owner is None else f"{owner.path}/{step}"
+
+    @property
+    def dtype(self) -> str:
+        """Data type of the weights."""
+        return self._state.dtype
+
+    @property
+    def built(self) -> bool:
+        """Whether the layer's own weights exist."""
+        return self._state.built
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        self._state.built = bool(value)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers may change the layer's weights. Setting it sets that of the nested layers."""
+        return self._state.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._state.trainable = bool(value)
+        for layer in self._nested_layers():
+            layer.trainable = value
+        Layer.version += 1
+
+    # ---- Weights ----
+
+    def _children(self) -> Iterator[tuple[str, Any]]:
+        """(attribute's path, Layer or Variable) of everything held in attributes, also in lists, tuples, dicts and dataclasses."""
+        seen: set[int] = set()
+        for name, value in vars(self).items():
+            if name not in INTERNAL:
+                yield from _held(name, value, seen)
+
+    def _nested_layers(self) -> list[Layer]:
+        found: dict[Layer, None] = {}
+        for path, child in self._children():
+            if isinstance(child, Layer) and child is not self:
+                if child._state.owner is None:
+                    child._state.owner = (self, path)
+                found[child] = None
+        return list(found)
+
+    def _flatten_layers(self) -> list[Layer]:
+        """The layer itself and all below it, each once, in the order of attributes."""
+        found: dict[Layer, None] = {self: None}
+        for layer in self._nested_layers():
+            if layer not in found:
+                found.update(dict.fromkeys(layer._flatten_layers()))
+        return list(found)
+
+    def _own_variables(self) -> list[Variable]:
+        own = dict.fromkeys(self._state.variables)
+        names: dict[Variable, str] = {}
+        for path, child in self._children():
+            if isinstance(child, Variable):
+                own[child] = None
+                names.setdefault(child, path)
+        for variable in own:
+            name = variable.name if variable.name != "variable" else names.get(variable, "variable")
+            variable.path = f"{self.path}/{name}"
+        return list(own)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables of the layer and of those nested in it, trainable ones first in each layer."""
+        found: dict[Variable, None] = {}
+        for layer in self._flatten_layers():
+            own = layer._own_variables()
+            found.update(dict.fromkeys([*(v for v in own if v.trainable), *(v for v in own if not v.trainable)]))
+        return list(found)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The variables that are saved: all but the states of random generators and metrics."""
+        return [v for v in self.variables if not getattr(v, "transient", False)]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The variables that an optimizer may change now."""
+        found: dict[Variable, None] = {}
+        for layer in self._flatten_layers():
+            if layer.trainable:
+                found.update(dict.fromkeys(v for v in layer._own_variables() if v.trainable))
+        return list(found)
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The other variables."""
+        trainable = set(self.trainable_variables)
+        return [v for v in self.variables if v not in trainable]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that an optimizer may change now."""
+        return self.trainable_variables
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The other weights."""
+        trainable = set(self.trainable_variables)
+        return [v for v in self.weights if v not in trainable]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the weights as NumPy arrays, in the order of ``weights``."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Sets the weights from a list of arrays, as ``get_weights`` gives it. Either all are set or none."""
+        own = self.weights
+        if len(own) != len(weights):
+            hint = "" if own else " It has no weights yet: call it on data, or build it, first."
+            raise ValueError(f"set_weights of {self.path!r} got {len(weights)} arrays; expected {len(own)}.{hint}")
+        arrays = [np.asarray(w) for w in weights]
+        for variable, array in zip(own, arrays, strict=True):
+            if tuple(array.shape) != variable.shape:
+                raise ValueError(f"set_weights: {variable.path!r} got an array of shape {array.shape}; expected {variable.shape}.")
+        for variable, array in zip(own, arrays, strict=True):
+            variable.assign(array)
+
+    def count_params(self) -> int:
+        """Number of elements of all weights."""
+        if not self.built:
+            raise NotBuiltError(f"count_params: layer {self.path!r} has no weights yet. Call it on data or build it first.")
+        return sum(v.size for v in self.weights)
+
+    @property
+    def losses(self) -> list[Any]:
+        """What ``add_loss`` was given in the last run of ``call``, here and in nested layers."""
+        return [loss for layer in self._flatten_layers() for loss in layer._state.losses]
+
+    def _forget_losses(self) -> None:
+        for layer in self._flatten_layers():
+            layer._state.losses.clear()
+
+    # ---- Attributes ----
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if Hooks.attribute_written is not None:
+            Hooks.attribute_written(self, name, value)
+        object.__setattr__(self, name, value)
+        Layer.version += 1
+        for path, child in _held(name, value, set()):
+            if isinstance(child, Layer) and child._state.owner is None and child is not self:
+                child._state.owner = (self, path)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        Layer.version += 1
+
+    # ---- Config ----
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__`` that make an equal layer."""
+        args, kwargs = self._state.arguments
+        bound = inspect.signature(type(self).__init__).bind_partial(self, *args, **kwargs)
+        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        for name, value in list(bound.arguments.items())[1:]:
+            kind = inspect.signature(type(self).__init__).parameters[name].kind
+            config.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """A new layer from what ``get_config`` returned."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+_build_lock = threading.RLock()
+
+
+def _built_once(build: Callable) -> Callable:
+    """Wraps a class's ``build``: it marks the layer as built when it has succeeded, and leaves no weights when it has not."""
+
+    @functools.wraps(build)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if _building.get() is self:  # super().build(…) of a subclass
+            return build(self, *args, **kwargs)
+        before, attributes = list(self._state.variables), dict(vars(self))
+        token = _building.set(self)
+        try:
+            build(self, *args, **kwargs)
+        except BaseException:
+            self._state.variables[:] = before
+            vars(self).clear()
+            vars(self).update(attributes)
+            raise
+        finally:
+            _building.reset(token)
+        self._state.built = True
+        self._state.build_shape = args[0] if len(args) == 1 and not kwargs else (args, kwargs)
+
+    return wrapped
+
+
+def is_building() -> bool:
+    """Whether a ``build`` of a layer is running in this thread."""
+    return _building.get() is not None
+
+
+def _held(path: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Layers and variables in a value, with their paths; containers are entered once."""
+    if isinstance(value, Layer | Variable):
+        yield path, value
+        return
+    if isinstance(value, dict):
+        items: Any = [(str(k), v) for k, v in value.items()]
+    elif isinstance(value, list | tuple):
+        items = [(str(i), v) for i, v in enumerate(value)]
+    elif hasattr(value, "layers_and_variables"):  # a seed generator
+        items = value.layers_and_variables()
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        items = list(vars(value).items()) if hasattr(value, "__dict__") else []
+    else:
+        return
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    for name, item in items:
+        yield from _held(f"{path}/{name}", item, seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Takes:
+    """What a ``call`` takes, apart from inputs."""
+
+    names: tuple[str, ...]
+    training: bool
+    training_index: int | None
+    default_training: Any
+
+
+@functools.cache
+def _signature(call: Callable) -> _Takes:
+    parameters = list(inspect.signature(call).parameters.values())[1:]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    found = next((p for p in parameters if p.name == "training"), None)
+    passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    default = None if found is None or found.default is inspect.Parameter.empty else found.default
+    index = positional.index("training") if "training" in positional else None
+    return _Takes(tuple(positional), found is not None or passes_on, index, default)
+
+
+def _named_arguments(layer: Layer, args: tuple, kwargs: dict) -> dict[str, Any]:
+    return {**dict(zip(_signature(type(layer).call).names, args, strict=False)), **kwargs}
+
+
+def _code(function: Callable) -> Any:
+    return inspect.unwrap(function).__code__
+
+
+def _place_in(error: Exception, code: Any) -> jax_compat.Place | None:
+    """The line of an error's traceback in the given code; in library code, the nearest line of the user's."""
+    places = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        here = traceback.tb_frame.f_code
+        if here is code or not jax_compat.is_library_file(here.co_filename):
+            places.append((here is code, jax_compat.Place(here.co_filename, traceback.tb_lineno, here.co_name)))
+        traceback = traceback.tb_next
+    mine = [p for own, p in places if own and not jax_compat.is_library_file(p.file)]
+    return mine[-1] if mine else (places[-1][1] if places and not places[-1][0] else None)
+
+
+def _as_arrays(tree: Any) -> Any:
+    """NumPy arrays become JAX arrays of a type that layers take; everything else stays."""
+    if not any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree)):
+        return tree
+    return jax.tree.map(lambda leaf: jnp.asarray(dtypes.to_floatx(leaf)) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def _shapes(tree: Any) -> Any:
+    """Shapes in place of arrays; a symbolic size is None."""
+
+    def shape(leaf: Any) -> Any:
+        if hasattr(leaf, "shape"):
+            return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in leaf.shape)
+        return leaf
+
+    return jax.tree.map(shape, tree, is_leaf=lambda leaf: leaf is None)
+
+
+@contextlib.contextmanager
+def training_context(training: Any) -> Iterator[None]:
+    """Layers called inside take this value of ``training`` unless they are given one."""
+    token = _training.set(training)
+    try:
+        yield
+    finally:
+        _training.reset(token)

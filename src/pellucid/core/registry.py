@@ -1,0 +1,49 @@
+"""Objects by name: ``"glorot_uniform"``, ``"relu"``, ``"mse"``. Modules enter what they define; ``core`` only looks up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pellucid.errors import did_you_mean
+
+
+class Registry:
+    """A table from names to classes or functions of one kind (initializer, activation, loss …).
+
+    Args:
+        kind: the word for error messages.
+        make: turns an entry into what ``get`` returns, for example by calling a class.
+    """
+
+    def __init__(self, kind: str, make: Callable[[Any], Any] = lambda entry: entry):
+        self.kind, self.make, self.entries = kind, make, {}
+
+    def add(self, entry: Any, *names: str) -> Any:
+        """Enters an object under its own name and others."""
+        for name in (entry.__name__, *names):
+            self.entries[name] = entry
+        return entry
+
+    def named(self, *names: str) -> Callable[[Any], Any]:
+        """A decorator form of ``add``."""
+        return lambda entry: self.add(entry, *names)
+
+    def get(self, identifier: Any) -> Any:
+        """The object for a name, a config ``{"class_name": …, "config": …}``, or a callable, which is itself."""
+        if isinstance(identifier, str):
+            if identifier not in self.entries:
+                raise ValueError(f"There is no {self.kind} {identifier!r}. {did_you_mean(identifier, self.entries)}")
+            return self.make(self.entries[identifier])
+        if isinstance(identifier, dict) and "class_name" in identifier:
+            entry = self.entries.get(identifier["class_name"])
+            if entry is None:
+                raise ValueError(f"There is no {self.kind} {identifier['class_name']!r}. {did_you_mean(identifier['class_name'], self.entries)}")
+            return entry(**identifier.get("config", {}))
+        if callable(identifier):
+            return identifier() if isinstance(identifier, type) else identifier
+        raise TypeError(f"{identifier!r} is no {self.kind}; expected a name ({', '.join(sorted(self.entries)[:4])} …) or a callable.")
+
+
+initializers = Registry("initializer", lambda entry: entry() if isinstance(entry, type) else entry)
+activations = Registry("activation")

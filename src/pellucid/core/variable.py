@@ -1,0 +1,219 @@
+"""Variable: an array that a layer owns and that steps change."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pellucid.core import dtypes, frame, jax_compat, naming
+from pellucid.errors import CaptureError
+
+
+class Variable:
+    """An array with a name that can be assigned: a weight, a running statistic, an optimizer's slot.
+
+    It stands wherever an array can: in operators, in ``jax.numpy`` and ``lax``, in a user's own ``jax.jit``.
+
+    Args:
+        initializer: the value (an array or number), or a callable ``(shape, dtype) -> array``.
+        shape: needed with a callable.
+        dtype: name of the data type; by default the value's own, or ``floatx()``.
+        trainable: whether optimizers change it.
+        name: last part of its path.
+
+    Example:
+        >>> import pellucid
+        >>> v = pellucid.Variable([1.0, 2.0], name="scale")
+        >>> v.assign_add([1.0, 1.0])
+        >>> (v * 2).tolist()
+        [4.0, 6.0]
+    """
+
+    def __init__(
+        self,
+        initializer: Any,
+        shape: tuple[int, ...] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ):
+        self.name = name or naming.unique_name("variable")
+        self.path = self.name
+        self._trainable = bool(trainable)
+        self.handed_out = False  # the array may be held by user code: it must not be donated
+        self._pending: Callable[[], Any] | None = None
+        if callable(initializer) and not isinstance(initializer, Variable):
+            if shape is None:
+                raise ValueError(f"Variable {self.name!r}: shape=None was given with an initializer; expected a tuple of ints.")
+            self.shape = tuple(int(d) for d in shape)
+            self.dtype = dtypes.standardize_dtype(dtype)
+            self._array: Any = None
+            self._pending = lambda: initializer(self.shape, self.dtype)
+        else:
+            if jax_compat.is_tracer(initializer):
+                raise CaptureError(
+                    f"Variable {self.name!r} would be made from a value of the computation, which exists only inside a capture. "
+                    "Make it in __init__ or build, and assign to it in call."
+                )
+            with jax.ensure_compile_time_eval():
+                value = initializer.value if isinstance(initializer, Variable) else initializer
+                if dtype is None and not hasattr(value, "dtype"):
+                    value = dtypes.to_floatx(np.asarray(value))
+                self._array = jnp.array(value, dtype=None if dtype is None else dtypes.standardize_dtype(dtype), copy=True)
+            self.shape, self.dtype = tuple(self._array.shape), self._array.dtype.name
+
+    # ---- The value ----
+
+    @property
+    def value(self) -> Any:
+        """The array. During a trace, the traced value."""
+        active = frame.active_frame()
+        if active is not None:
+            return active.read(self)
+        return self.unframed_value()
+
+    def unframed_value(self) -> Any:
+        """The array itself, marked as handed out: it is copied before a program may donate it."""
+        self.handed_out = True
+        return self.array
+
+    @property
+    def array(self) -> Any:
+        """The array itself, for code that keeps no reference to it."""
+        if self._array is None:
+            with jax.ensure_compile_time_eval():
+                self._array = jnp.array(self._pending(), dtype=self.dtype, copy=True)  # type: ignore[misc]
+            if tuple(self._array.shape) != self.shape:
+                shape, self._array = self._array.shape, None
+                raise ValueError(f"The initializer of variable {self.path!r} returned shape {shape}; expected {self.shape}.")
+            self._pending = None
+        return self._array
+
+    @array.setter
+    def array(self, value: Any) -> None:
+        self._array, self._pending, self.handed_out = value, None, False
+
+    def assign(self, value: Any) -> None:
+        """Replaces the value. The shape must fit; the data type is converted."""
+        value = value.value if isinstance(value, Variable) else value
+        shape = jnp.shape(value)
+        if tuple(shape) != self.shape:
+            raise ValueError(f"Variable {self.path!r}: assign got a value of shape {tuple(shape)}; expected {self.shape}.")
+        active = frame.active_frame()
+        if active is not None:
+            active.write(self, jnp.asarray(value, self.dtype))
+            return
+        if jax_compat.is_tracer(value):
+            frame.require_frame_trace(None, f"variable {self.path!r} is assigned")
+        # a copy: the caller may change or keep the array that it gave
+        self.array = jnp.array(value, dtype=self.dtype, copy=True)
+
+    def assign_add(self, value: Any) -> None:
+        """Adds to the value."""
+        self.assign(self.value + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtracts from the value."""
+        self.assign(self.value - value)
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value as a NumPy array."""
+        return np.array(self)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        value = self.array if frame.active_frame() is None else self.value
+        if jax_compat.is_tracer(value):
+            raise CaptureError(
+                f"Weight {self.path!r} is read as a NumPy array or a Python number inside a capture. Its value of this moment "
+                "would be frozen into the graph. Use it as it is (it works in operators and jax.numpy), or in pellucid.ops."
+            )
+        return np.array(value, dtype=dtype, copy=True)
+
+    def __jax_array__(self) -> Any:
+        return self.value
+
+    # ---- What it is ----
+
+    @property
+    def trainable(self) -> bool:
+        """Whether optimizers change it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def T(self) -> Any:
+        """The transposed value."""
+        return self.value.T
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(jax.Array, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.value, name)  # reshape, sum, at … as an array has them
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>"
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"Variable {self.path!r} is a scalar and has no length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Any:
+        return iter(self.value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.value[key]
+
+    def _number(self, kind: Callable) -> Any:
+        return kind(self.__array__().reshape(()))
+
+    def __float__(self) -> float:
+        return self._number(float)
+
+    def __int__(self) -> int:
+        return self._number(int)
+
+    def __index__(self) -> int:
+        return operator.index(self.__array__().reshape(()))
+
+    def __bool__(self) -> bool:
+        return self._number(bool)
+
+    __hash__ = object.__hash__
+
+
+def _operators() -> None:
+    """Operators act on the value, as those of arrays do; ``==`` stays identity, so that variables can be keys."""
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"):
+        setattr(Variable, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(_plain(other)))
+        setattr(Variable, f"__r{name}__", lambda self, other, op=f"__r{name}__": getattr(self.value, op)(_plain(other)))
+    for name in ("lt", "le", "gt", "ge"):
+        setattr(Variable, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(_plain(other)))
+    for name in ("neg", "pos", "abs", "invert"):
+        setattr(Variable, f"__{name}__", lambda self, op=f"__{name}__": getattr(self.value, op)())
+
+
+def _plain(other: Any) -> Any:
+    return other.value if isinstance(other, Variable) else other
+
+
+_operators()
+jax_compat.register_array_type(Variable, lambda v: v.value, lambda v: (v.shape, jnp.dtype(v.dtype)))

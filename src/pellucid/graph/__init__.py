@@ -1,0 +1,1 @@
+"""Captures of ``call`` and what can be known from them."""

@@ -1,0 +1,113 @@
+"""The graphs of one layer or model: finds the one that serves, or captures anew and says why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from pellucid.core.layer import Layer
+from pellucid.graph.capture import capture_layer, lock, signature_of
+from pellucid.graph.graph import BATCH, Graph, Signature
+from pellucid.graph.guards import Guard
+from pellucid.graph.ledger import Ledger, Reason, Run
+
+
+class GraphCache:
+    """All graphs of a model, newest last, and its ledger."""
+
+    def __init__(self, layer: Layer):
+        self.layer = layer
+        self.ledger = Ledger()
+        self.graphs: list[Graph] = []
+
+    @property
+    def last(self) -> Graph | None:
+        """The newest graph."""
+        return self.graphs[-1] if self.graphs else None
+
+    def graph_for(self, inputs: Any, batch_size: int | None, training: bool, caller: str) -> Graph:
+        """The graph that serves inputs of these types at this batch size and mode. Captures only where none does.
+
+        Args:
+            inputs: structure of arrays or ``ShapeDtypeStruct``s.
+            batch_size: the present size of the first axes.
+            training: the present mode.
+            caller: who asks, for the ledger.
+        """
+        signature = signature_of(inputs)
+        found = self._find(signature, batch_size, training)
+        if found is not None:
+            return found
+        with lock:  # another thread may have captured it in the meantime
+            found = self._find(signature, batch_size, training)
+            return found if found is not None else self._capture(inputs, signature, batch_size, training, caller)
+
+    def is_current(self, graph: Graph) -> bool:
+        """Whether nothing that ``call`` read has changed since the graph was captured."""
+        return not graph.guards.changes()
+
+    def _find(self, signature: Signature, batch_size: int | None, training: bool) -> Graph | None:
+        sizes = {} if batch_size is None else {BATCH: batch_size}
+        for graph in reversed(self.graphs):
+            if graph.serves(signature, sizes, training) and self.is_current(graph):
+                return graph
+        return None
+
+    def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str) -> Graph:
+        reason, sentence = self._why(signature, batch_size, training)
+        graph, about = capture_layer(self.layer, inputs, batch_size, training)
+        if about["refused"]:
+            kind, place, message = about["refused"]
+            run = Run("capture", reason, f"{sentence}; it stopped at {place}, which asks for a known batch size", caller, str(signature), training)
+            run.seconds, run.sentence = about["first_seconds"], f"{sentence}, but a symbolic batch was refused at {place} ({kind}: {message[:100]})"
+            self.ledger.add(run)
+            reason, sentence = Reason.CONCRETE, f"once more for batches of {batch_size}, because {place} needs to know the size"
+        run = Run("capture", reason, sentence, caller, str(signature), graph.training, about["seconds"], about["effects"], graph)
+        self.ledger.add(run)
+        self.graphs = [g for g in self.graphs if self.is_current(g)] + [graph]
+        about["watcher"].warn()
+        return graph
+
+    def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:
+        if not self.graphs:
+            return Reason.FIRST, "the first use, which also made the weights" if not self.layer.variables else "the first use"
+        sizes = {} if batch_size is None else {BATCH: batch_size}
+        same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
+        if not same:
+            return Reason.INPUTS, difference(self.graphs[-1].signature, signature)
+        graph = same[-1]
+        changed: list[Guard] = graph.guards.changes()
+        if changed:
+            return Reason.ATTRIBUTE, f"{' and '.join(g.sentence() for g in changed[:3])}; make it a Variable to avoid a new capture"
+        if graph.training is not None and graph.training != training:
+            return Reason.TRAINING, f"`call` branches on `training` at {graph.training_place}, and training is {training} now"
+        if graph.signature.batch_size is not None:
+            return Reason.CONCRETE, f"for batches of {batch_size}: the graph before holds for batches of {graph.signature.batch_size} only"
+        failed = next(g for g in graph.size_guards if not g.holds(sizes))
+        return Reason.SIZE, f"`call` asks {failed}, which has another answer for a batch of {batch_size}"
+
+
+def difference(before: Signature, now: Signature) -> str:
+    """What two signatures differ in, in words."""
+    if before.tree != now.tree:
+        return f"the structure of the inputs is {_structure(now)}, before {_structure(before)}"
+    paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(now.tree, range(len(now.leaves))))[0]
+    parts = []
+    for (path, _), old, new in zip(paths, before.leaves, now.leaves, strict=True):
+        if old == new:
+            continue
+        name = f"input{jax.tree_util.keystr(path)}" if path else "the input"
+        if "value" in (old[0], new[0]):
+            parts.append(f"{name} is {new[1]!r}, before {old[1]!r}")
+        elif len(old[0]) != len(new[0]):
+            parts.append(f"{name} has {len(new[0])} axes, before {len(old[0])}")
+        elif old[0] != new[0]:
+            parts.append(f"{name} has shape {new[0]}, before {old[0]}")
+        else:
+            parts.append(f"{name} has dtype {new[1]}, before {old[1]}")
+    return " and ".join(parts)
+
+
+def _structure(signature: Signature) -> str:
+    return str(signature.tree).removeprefix("PyTreeDef(").removesuffix(")")

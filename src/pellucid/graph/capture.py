@@ -1,0 +1,312 @@
+"""The one place where ``call`` runs to be captured."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+from jax.ad_checkpoint import checkpoint_name
+
+from pellucid.core import jax_compat
+from pellucid.core.frame import Frame, require_frame_trace
+from pellucid.core.layer import Hooks, Layer, training_context
+from pellucid.core.mode import TrainingFlag
+from pellucid.core.variable import Variable
+from pellucid.graph import effects, guards
+from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, is_none, shape_of
+from pellucid.graph.instantiate import Instantiation, read_variable_p
+
+lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
+_context = jax_compat.new_user_context()
+_numbers = itertools.count(1)
+
+
+class Capture:
+    """What is noted while ``call`` runs: layer calls, losses, questions about the mode and the sizes."""
+
+    def __init__(self, sizes: dict[str, int], training: bool):
+        self.sizes, self.now = sizes, training
+        self.training: bool | None = None
+        self.training_place: jax_compat.Place | None = None
+        self.size_guards: list[SizeGuard] = []
+        self.calls: list[Node] = []
+        self.losses: list[Any] = []
+        self.frame: Frame | None = None
+        self._stack: list[tuple[Layer, str]] = []
+        self._times: dict[str, int] = {}
+        self._thread = threading.get_ident()
+
+    # ---- Layers (the observer of the frame) ----
+
+    @contextlib.contextmanager
+    def layer_call(self, layer: Layer, args: tuple, kwargs: dict) -> Iterator[Callable]:
+        """Opens the scope of a layer call; what is yielded records its outputs."""
+        if not self._stack:
+            self._stack.append((layer, ""))
+            try:
+                yield lambda outputs: outputs
+            finally:
+                self._stack.pop()
+            return
+        caller, outer = self._stack[-1]
+        path = f"{outer}/{_step(layer, caller)}".lstrip("/")
+        times = self._times[path] = self._times.get(path, 0) + 1
+        path = path if times == 1 else f"{path}#{times}"
+        node = Node(path, layer, type(layer).__name__, _shapes((args, kwargs)), (), path.count("/"))
+        self.calls.append(node)
+        self._stack.append((layer, path))
+
+        def record(outputs: Any) -> Any:
+            node.outputs = _shapes(outputs)
+            return jax.tree.map(lambda y: _named(y, path), outputs)
+
+        try:
+            with jax.named_scope(path[len(outer) :].lstrip("/")):
+                yield record
+        finally:
+            self._stack.pop()
+
+    def losses_added(self, layer: Layer, losses: list | tuple) -> None:
+        require_frame_trace(self.frame, f"add_loss is called in layer {layer.path!r}")
+        for loss in losses:
+            if jnp.ndim(loss):
+                raise ValueError(f"add_loss in layer {layer.path!r} got shape {jnp.shape(loss)}; expected a scalar: reduce it first.")
+            self.losses.append(jnp.asarray(loss))
+
+    # ---- The mode and the sizes ----
+
+    def on_branch(self, asked: Any) -> None:
+        self.training = self.now
+        if self.training_place is None:
+            if hasattr(asked, "co_filename"):
+                self.training_place = jax_compat.Place(asked.co_filename, asked.co_firstlineno, asked.co_name)
+            else:
+                self.training_place = effects.user_place(asked)
+
+    def answer(self, size: Any, operator: str, others: tuple) -> Any:
+        """Answers a question about a size for the present one, where a user's line asks it; JAX's own stay symbolic."""
+        if threading.get_ident() != self._thread:
+            return NotImplemented
+        frame = _asker()
+        if jax_compat.is_library_file(frame.f_code.co_filename):
+            return NotImplemented
+        if any(not isinstance(o, jax_compat.SymbolicSize | int | float | np.number) for o in others):
+            return NotImplemented
+        guard = SizeGuard(size, operator, others, None, effects.user_place(frame))
+        guard = SizeGuard(size, operator, others, guard._ask(self.sizes), guard.place)
+        self.size_guards.append(guard)
+        return guard.answer
+
+
+def _asker() -> Any:
+    return sys._getframe(3)
+
+
+def _read(variable: Variable) -> Any:
+    return read_variable_p.bind(variable=variable)
+
+
+@dataclasses.dataclass(eq=False)
+class Trace:
+    """One run of a stateful function as equations: its reads are equations, its writes follow the outputs."""
+
+    jaxpr: Any
+    output_tree: Any
+    writes: list[Variable]
+
+    @functools.cached_property
+    def reads(self) -> list[Variable]:
+        """The variables read, in the order of their first reads."""
+        return list(dict.fromkeys(e.params["variable"] for e in jax_compat.parts(self.jaxpr).eqns if e.primitive is read_variable_p))
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether running it calls back to Python, for example to print."""
+        return bool(jax_compat.effects_of(self.jaxpr))
+
+    def run(self, leaves: list[Any]) -> Any:
+        """The outputs for given inputs, in the trace and frame that are active."""
+        values = Instantiation({}, None).run(self.jaxpr, leaves)
+        count = self.output_tree.num_leaves
+        for variable, value in zip(self.writes, values[count:], strict=True):
+            variable.assign(value)
+        return jax.tree.unflatten(self.output_tree, values[:count])
+
+
+def trace(function: Callable, specs: list[Any], capture: Capture | None = None) -> Trace:
+    """Runs a stateful function once on abstract inputs. Losses that layers add to the capture follow the outputs."""
+    found: dict[str, Any] = {}
+
+    def run(*leaves: Any) -> list[Any]:
+        with Frame(missing=_read, observer=capture) as frame:
+            if capture is not None:
+                capture.frame = frame
+            outputs, tree = jax.tree.flatten(function(*leaves))
+            found.update(tree=tree, writes=list(frame.written))
+            return [*outputs, *(capture.losses if capture is not None else ()), *(frame.values[v] for v in frame.written)]
+
+    with _context(next(_numbers)):
+        jaxpr = jax.make_jaxpr(run)(*specs)
+    return Trace(jaxpr, found["tree"], found["writes"])
+
+
+def signature_of(inputs: Any) -> Signature:
+    """The signature of inputs whose arrays all have the batch first."""
+    leaves, tree = jax.tree.flatten(inputs, is_leaf=is_none)
+    return Signature(tree, tuple(_leaf(x) for x in leaves))
+
+
+def _leaf(x: Any) -> tuple:
+    if not hasattr(x, "shape"):
+        return ("value", x)
+    shape = tuple(x.shape)
+    return ((None, *shape[1:]) if shape else ()), jnp.dtype(x.dtype).name
+
+
+def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: bool, arguments: dict | None = None) -> tuple[Graph, dict[str, Any]]:
+    """Runs ``call`` of a layer once and returns its graph, and what the ledger wants to know of the run.
+
+    Args:
+        inputs: structure of arrays or ``ShapeDtypeStruct``s; the first axis of each is the batch.
+        batch_size: the present size, which answers questions such as ``x.shape[0] == 1``.
+        training: the present mode, which answers a Python ``if training``.
+        arguments: further keyword arguments of ``call``.
+
+    Raises:
+        whatever ``call`` raises. No layer is left half-built then.
+    """
+    with lock:
+        signature = signature_of(inputs)
+        about: dict[str, Any] = {"refused": None}
+        started = time.perf_counter()
+        try:
+            graph, seen = _attempt(layer, signature, batch_size, training, arguments or {})
+        except Exception as error:
+            if batch_size is None or not _about_sizes(error):
+                raise
+            about["refused"] = (type(error).__name__, effect_place(error), str(error).split("\n")[0])
+            fixed = Signature(signature.tree, signature.leaves, batch_size)
+            about["first_seconds"] = time.perf_counter() - started
+            graph, seen = _attempt(layer, fixed, batch_size, training, arguments or {})
+        about.update(seconds=time.perf_counter() - started, effects=tuple(seen.found.values()), watcher=seen)
+        return graph, about
+
+
+def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool, arguments: dict) -> tuple[Graph, effects.Effects]:
+    symbol = export.symbolic_shape(BATCH)[0] if signature.batch_size is None else signature.batch_size
+    specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s else (), dtype) for s, dtype in signature.leaves if s != "value"]
+    capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training)
+    flag = TrainingFlag(training, capture.on_branch)
+    seen = effects.Effects(layer._flatten_layers())
+
+    def run(*leaves: Any) -> Any:
+        arrays = iter(leaves)
+        inputs = jax.tree.unflatten(signature.tree, [x if s == "value" else next(arrays) for s, x in signature.leaves])
+        with training_context(flag):
+            return layer(inputs, **arguments)
+
+    with _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
+        traced = trace(run, specs, capture)
+    graph = Graph(
+        jaxpr=traced.jaxpr,
+        signature=signature,
+        output_tree=traced.output_tree,
+        output_count=traced.output_tree.num_leaves,
+        calls=capture.calls,
+        writes=traced.writes,
+        losses=len(capture.losses),
+        guards=guards.guards_of(reads),
+        size_guards=list(dict.fromkeys(capture.size_guards)),
+        training=capture.training,
+        training_place=capture.training_place,
+    )
+    return graph, seen
+
+
+@contextlib.contextmanager
+def _all_or_nothing(layer: Layer) -> Iterator[None]:
+    """Creates the initial values of new weights at the end; where ``call`` raises, unbuilt layers are unbuilt again."""
+    before = [(x, dict(vars(x)), list(x._state.variables)) for x in layer._flatten_layers() if not x.built]
+    try:
+        yield
+        for variable in layer.variables:
+            _ = variable.array
+    except BaseException:
+        for x, attributes, variables in before:
+            if x.built:
+                vars(x).clear()
+                vars(x).update(attributes)
+                x._state.variables[:] = variables
+                x._state.built = False
+        raise
+
+
+def _about_sizes(error: Exception) -> bool:
+    """Whether an error comes from the batch being symbolic, so that a capture at the present size may succeed."""
+    if isinstance(error, jax_compat.InconclusiveSize):
+        return True
+    if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+        return False
+    return isinstance(error, TypeError | ValueError | IndexError) and any(word in str(error) for word in (BATCH, "DimExpr", "symbolic"))
+
+
+def effect_place(error: BaseException) -> jax_compat.Place | None:
+    """The innermost line of a user's in a traceback."""
+    found = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if not jax_compat.is_library_file(code.co_filename):
+            found = jax_compat.Place(code.co_filename, traceback.tb_lineno, code.co_name)
+        traceback = traceback.tb_next
+    return found
+
+
+def _step(layer: Layer, caller: Layer) -> str:
+    owner = layer._state.owner
+    if owner is not None and owner[0] is caller and not layer._state.named_by_user:
+        return owner[1]
+    return layer.name if owner is None or layer._state.named_by_user else owner[1]
+
+
+def _named(y: Any, path: str) -> Any:
+    return checkpoint_name(y, path) if isinstance(y, jax.Array) else y
+
+
+def _shapes(tree: Any) -> tuple:
+    return tuple(shape_of(leaf) for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape"))
+
+
+def _build_abstractly(layer: Layer, input_shape: Any) -> None:
+    """Creates all weights of a layer for inputs of a shape, by a capture that computes nothing."""
+    inputs = specs_from_shapes(input_shape, layer.dtype)
+    capture_layer(layer, inputs, None, False)
+
+
+def specs_from_shapes(shapes: Any, dtype: str) -> Any:
+    """``ShapeDtypeStruct``s for a shape or a structure of shapes such as ``[(None, 5), (None, 6)]``; None is the batch."""
+    if isinstance(shapes, dict):
+        return {k: specs_from_shapes(v, dtype) for k, v in shapes.items()}
+    if isinstance(shapes, list | tuple):
+        if all(d is None or isinstance(d, int | np.integer) for d in shapes):
+            if any(d is None for d in shapes[1:]):
+                raise ValueError(f"build: shape {tuple(shapes)} has None in another place than the first; expected one unknown size, the batch.")
+            return jax.ShapeDtypeStruct((32 if not shapes or shapes[0] is None else int(shapes[0]), *map(int, shapes[1:])), dtype)
+        return type(shapes)([specs_from_shapes(s, dtype) for s in shapes])
+    if hasattr(shapes, "shape") and hasattr(shapes, "dtype"):
+        return shapes
+    raise TypeError(f"build: {shapes!r} is no shape; expected a tuple such as (None, 3), or a list or dict of them.")
+
+
+Hooks.build_abstractly = _build_abstractly

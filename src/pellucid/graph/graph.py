@@ -1,0 +1,278 @@
+"""Graph: what one run of ``call`` produced, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+
+from pellucid.core import jax_compat, mode
+from pellucid.core.frame import active_frame
+from pellucid.core.jax_compat import Literal, Place, parts
+from pellucid.core.layer import Layer
+from pellucid.graph import rows
+from pellucid.graph.guards import Guards
+from pellucid.graph.instantiate import Instantiation, read_variable_p
+
+BATCH = rows.BATCH
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """Structure, shapes and types of inputs: a graph made for one serves all inputs that have it.
+
+    ``leaves`` holds ``(shape, dtype)`` for each array, with None for the batch, and ``("value", x)`` for anything else.
+    """
+
+    tree: Any
+    leaves: tuple
+    batch_size: int | None = None  # only where the graph holds for this size alone
+
+    def __str__(self) -> str:
+        texts = [f"{tuple(leaf[0])} {leaf[1]}" if leaf[0] != "value" else repr(leaf[1]) for leaf in self.leaves]
+        return str(jax.tree.unflatten(self.tree, [_Text(t) for t in texts]) if len(texts) > 1 else (texts or ["none"])[0])
+
+
+class _Text(str):
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeGuard:
+    """A question that ``call`` asked about the batch size, and the answer that the graph is good for."""
+
+    size: Any
+    operator: str
+    others: tuple
+    answer: Any
+    place: Place | None
+
+    def holds(self, sizes: dict[str, int]) -> bool:
+        return self._ask(sizes) == self.answer
+
+    def _ask(self, sizes: dict[str, int]) -> Any:
+        here, *others = (jax_compat.evaluate_size(s, sizes) if isinstance(s, jax_compat.SymbolicSize) else s for s in (self.size, *self.others))
+        return getattr(here, self.operator)(*others)
+
+    def __str__(self) -> str:
+        sign = {"__eq__": "==", "__ne__": "!=", "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}.get(self.operator)
+        asked = f"{self.size} {sign} {self.others[0]}" if sign else f"{self.operator.strip('_')}({self.size})"
+        return f"`{asked}`" + (f" at {self.place}" if self.place else "")
+
+
+@dataclasses.dataclass
+class Node:
+    """A layer call, or an operation between layers (then ``layer`` is None)."""
+
+    path: str
+    layer: Layer | None
+    kind: str
+    inputs: tuple  # shapes, None for the batch
+    outputs: tuple
+    depth: int
+    place: Place | None = None
+    sources: list[str] = dataclasses.field(default_factory=list)  # paths of the nodes that feed it
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements of the layer's weights."""
+        return sum(v.size for v in self.layer.weights) if self.layer is not None else 0
+
+
+@dataclasses.dataclass(eq=False)
+class Graph:
+    """One capture of ``call``: nodes, edges, inputs, outputs, and the equations that compute them.
+
+    Calling it computes what ``call`` would, at any batch size and for both values of ``training``, in the trace and frame
+    that are active, without running ``call``.
+    """
+
+    jaxpr: Any
+    signature: Signature
+    output_tree: Any
+    output_count: int
+    calls: list[Node]
+    writes: list[Any]
+    losses: int
+    guards: Guards
+    size_guards: list[SizeGuard]
+    training: bool | None  # the only mode that it is good for, None where it is good for both
+    training_place: Place | None = None
+
+    # ---- Use ----
+
+    def serves(self, signature: Signature, sizes: dict[str, int], training: bool) -> bool:
+        """Whether the graph is good for these inputs and this mode (attributes apart)."""
+        mine = self.signature
+        if (mine.tree, mine.leaves) != (signature.tree, signature.leaves):
+            return False
+        if mine.batch_size is not None and mine.batch_size != sizes.get(BATCH):
+            return False
+        if self.training is not None and self.training != training:
+            return False
+        return all(g.holds(sizes) for g in self.size_guards)
+
+    def run(self, inputs: Any, training: bool, batch_size: int | None = None) -> tuple[Any, list[Any]]:
+        """(outputs, losses that ``add_loss`` was given). Writes go to the active frame, or to the variables."""
+        arrays = [leaf for leaf, (kind, _) in zip(jax.tree.leaves(inputs, is_leaf=is_none), self.signature.leaves, strict=True) if kind != "value"]
+        sizes = {} if batch_size is None else {BATCH: batch_size}
+        for leaf, (shape, _) in zip(arrays, (s for s in self.signature.leaves if s[0] != "value"), strict=True):
+            if shape and shape[0] is None:
+                sizes.setdefault(BATCH, leaf.shape[0])
+        values = Instantiation(sizes, training).run(self.jaxpr, arrays)
+        outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
+        losses = values[self.output_count : self.output_count + self.losses]
+        for variable, value in zip(self.writes, values[self.output_count + self.losses :], strict=True):
+            if active_frame() is None or value is not variable.value:  # a branch that does not write hands the old value on
+                variable.assign(value)
+        return outputs, losses
+
+    def coupling(self, training: bool) -> rows.Coupling | None:
+        """None where no row of a batch influences another; else where and why one does."""
+        if training not in self._couplings:
+            self._couplings[training] = self._find_coupling(training)
+        return self._couplings[training]
+
+    @functools.cached_property
+    def _couplings(self) -> dict[bool, rows.Coupling | None]:
+        return {}
+
+    def _find_coupling(self, training: bool) -> rows.Coupling | None:
+        if self.signature.batch_size is not None:
+            return rows.Coupling("the graph holds for one batch size only")
+        if self.losses:
+            return rows.Coupling("`add_loss` was called, whose value may depend on all rows")
+        found = rows.coupling(self.jaxpr, training)
+        if found is None and any(not v.aval.shape or not jax_compat.symbols_of(v.aval.shape[0]) for v in self._output_vars):
+            return rows.Coupling("an output's first axis is not the batch")
+        return found
+
+    # ---- What it shows ----
+
+    @property
+    def _output_vars(self) -> list[Any]:
+        return list(parts(self.jaxpr).outvars[: self.output_count])
+
+    @property
+    def outputs(self) -> Any:
+        """Shapes of the outputs, in their structure, with None for the batch."""
+        return jax.tree.unflatten(self.output_tree, [shape_of(v.aval) for v in self._output_vars])
+
+    @property
+    def output_dtypes(self) -> Any:
+        """Data types of the outputs, in their structure."""
+        return jax.tree.unflatten(self.output_tree, [v.aval.dtype for v in self._output_vars])
+
+    @functools.cached_property
+    def reads(self) -> list[Any]:
+        """The variables that ``call`` read, in the order of their first reads."""
+        return list(dict.fromkeys(e.params["variable"] for e in parts(self.jaxpr).eqns if e.primitive is read_variable_p))
+
+    @functools.cached_property
+    def output_names(self) -> list[str]:
+        """One name an output: the key in a dict, else the layer that made it, else ``output_1``, ``output_2`` …"""
+        paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(self.output_tree, range(self.output_count)))[0]
+        names: list[str] = []
+        for number, ((path, _), var) in enumerate(zip(paths, self._output_vars, strict=True), 1):
+            key = getattr(path[-1], "key", None) if path else None
+            maker = self._maker.get(var)
+            name = str(key) if isinstance(key, str) else (maker.split("/")[0].split("#")[0] if maker else f"output_{number}")
+            names.append(name if name not in names else f"{name}_{number}")
+        return names
+
+    @functools.cached_property
+    def _maker(self) -> dict[Any, str]:
+        """The layer call whose output a value is: layers mark their outputs with a ``name`` equation."""
+        known = {n.path for n in self.calls}
+        return {e.outvars[0]: e.params["name"] for e in parts(self.jaxpr).eqns if e.primitive.name == "name" and e.params["name"] in known}
+
+    @functools.cached_property
+    def nodes(self) -> list[Node]:
+        """Layer calls and the operations between them, in the order in which they ran, each with the nodes that feed it."""
+        calls = {n.path: n for n in self.calls}
+        produced: dict[Any, str] = {v: f"input_{i}" if len(self._input_vars) > 1 else "input" for i, v in enumerate(self._input_vars, 1)}
+        operations: dict[str, Node] = {}
+        order: dict[str, None] = {}
+        for eqn in parts(self.jaxpr).eqns:
+            if eqn.primitive is read_variable_p or eqn.primitive is mode.mode_p:
+                continue
+            owner = _owner(jax_compat.scope(eqn), calls)
+            feeding = list(dict.fromkeys(produced[v] for v in eqn.invars if not isinstance(v, Literal) and v in produced))
+            if owner is None:
+                place = jax_compat.eqn_place(eqn)
+                owner = f"{_operation(eqn)}@{place}"
+                node = operations.setdefault(owner, Node(owner, None, _operation(eqn), (), (), 0, place))
+                node.outputs = tuple(shape_of(v.aval) for v in eqn.outvars)
+                chain = [owner]
+            else:
+                steps = owner.split("/")
+                chain = [p for i in range(len(steps), 0, -1) if (p := "/".join(steps[:i])) in calls]
+            order.update(dict.fromkeys(reversed(chain)))
+            for path in chain:
+                node = calls.get(path) or operations[path]
+                inside = [s for s in feeding if s != path and not s.startswith(path + "/")]
+                node.sources += [s for s in inside if s not in node.sources]
+            if feeding or owner in calls:
+                produced.update(dict.fromkeys(eqn.outvars, owner))
+        top = {**calls, **operations}
+        order.update(dict.fromkeys(calls))
+        for path in order:  # a node outside a nested layer sees that layer, not what is inside it
+            top[path].sources = list(dict.fromkeys(_seen_from(path, s, calls) for s in top[path].sources))
+        return [top[path] for path in order]
+
+    @property
+    def _input_vars(self) -> list[Any]:
+        return list(parts(self.jaxpr).invars)
+
+    @property
+    def edges(self) -> list[tuple[str, str]]:
+        """(from, to) for every connection between nodes."""
+        return [(s, n.path) for n in self.nodes for s in n.sources]
+
+    def __getitem__(self, path: str) -> Node:
+        for node in self.nodes:
+            if node.path == path:
+                return node
+        raise KeyError(f"The graph has no node {path!r}. Its nodes: {', '.join(n.path for n in self.nodes)}.")
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.calls)} layer calls, inputs {self.signature}, outputs {self.outputs}>"
+
+
+def is_none(leaf: Any) -> bool:
+    """None counts as an input: it is part of the signature."""
+    return leaf is None
+
+
+def shape_of(aval: Any) -> tuple:
+    """A shape with None in place of a symbolic size."""
+    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in getattr(aval, "shape", ()))
+
+
+def _owner(scope: str, calls: dict[str, Node]) -> str | None:
+    """The innermost layer call whose scope an equation is in."""
+    steps = scope.split("/")
+    for end in range(len(steps), 0, -1):
+        if (path := "/".join(steps[:end])) in calls:
+            return path
+    return None
+
+
+def _operation(eqn: Any) -> str:
+    name = eqn.params.get("name") if eqn.primitive.name in ("jit", "pjit") else None
+    return str(name or eqn.primitive.name).strip("_")
+
+
+def _seen_from(path: str, source: str, calls: dict[str, Node]) -> str:
+    here = path.split("/")[:-1]
+    steps = source.split("/")
+    shared = 0
+    while shared < min(len(here), len(steps) - 1) and here[shared] == steps[shared]:
+        shared += 1
+    for end in range(shared + 1, len(steps) + 1):
+        if (seen := "/".join(steps[:end])) in calls:
+            return seen
+    return source

@@ -1,0 +1,148 @@
+"""Guards: which Python values did ``call`` read, and have they changed since?
+
+For the time of a capture ``Layer`` gets a ``__getattribute__`` that records reads of attributes on the capturing thread.
+Plain values and containers are kept by content, everything else (layers, functions, arrays) by identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import threading
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pellucid.core.layer import INTERNAL, Layer, is_building
+from pellucid.core.variable import Variable
+
+PLAIN = (int, float, complex, str, bytes, bool, type(None), enum.Enum, np.generic)
+_BY_IDENTITY = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, Layer, Variable, np.ndarray)
+_DEPTH = 5
+_LARGE = 1000  # containers longer than this are compared by identity and length
+
+
+class _Same:
+    """Compares by identity, and keeps its object alive so that the identity stays its own."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def content(value: Any, depth: int = _DEPTH) -> Any:
+    """What to compare of a value: equal contents mean that ``call`` would read the same."""
+    if isinstance(value, PLAIN):
+        return type(value), value
+    if isinstance(value, _BY_IDENTITY) or not depth:
+        return _Same(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        if len(value) > _LARGE:
+            return _Same(value), len(value)
+        return type(value), [content(v, depth - 1) for v in value]
+    if isinstance(value, dict):
+        if len(value) > _LARGE:
+            return _Same(value), len(value)
+        return dict, [(_Same(k) if not isinstance(k, PLAIN) else k, content(v, depth - 1)) for k, v in value.items()]
+    if dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and type(value).__module__.split(".")[0] not in ("jax", "jaxlib", "optax")):
+        return type(value), content(dict(vars(value)), depth - 1)
+    return _Same(value)
+
+
+def _can_change_inside(value: Any) -> bool:
+    return not isinstance(value, (*PLAIN, *_BY_IDENTITY))
+
+
+@dataclasses.dataclass
+class Guard:
+    """One attribute that a graph depends on."""
+
+    owner: Layer
+    attribute: str
+    seen: Any
+    shown: str
+    inside: bool  # whether it can change without an assignment to the attribute
+
+    def name(self) -> str:
+        owner = self.owner
+        return f"self.{self.attribute}" if owner._state.owner is None else f"{owner.path}.{self.attribute}"
+
+    def changed(self) -> bool:
+        return content(getattr(self.owner, self.attribute, ...)) != self.seen
+
+    def sentence(self) -> str:
+        """``self.alpha changed from 0.5 to 0.9``"""
+        now = getattr(self.owner, self.attribute, "<deleted>")
+        return f"`{self.name()}` changed from {self.shown} to {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Guards:
+    """All attributes that one capture read."""
+
+    def __init__(self, guards: list[Guard]):
+        self.guards = guards
+        self._inside = [g for g in guards if g.inside]
+        self._version = Layer.version
+
+    def changes(self) -> list[Guard]:
+        """Those that have changed. While no attribute of any layer was written, only containers and objects are compared."""
+        version = Layer.version
+        if version == self._version:
+            return [g for g in self._inside if g.changed()]
+        changed = [g for g in self.guards if g.changed()]
+        if not changed:
+            self._version = version
+        return changed
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[dict[tuple[int, str], tuple[Layer, str]]]:
+    """Fills a table with the attributes of layers that are read inside, apart from reads during a ``build``."""
+    reads: dict[tuple[int, str], tuple[Layer, str]] = {}
+    thread = threading.get_ident()
+
+    def reading(layer: Layer, name: str) -> Any:
+        value = object.__getattribute__(layer, name)
+        if name[:2] != "__" and name not in INTERNAL and threading.get_ident() == thread and not is_building():
+            reads.setdefault((id(layer), name), (layer, name))
+        return value
+
+    Layer.__getattribute__ = reading  # type: ignore[method-assign]
+    try:
+        yield reads
+    finally:
+        del Layer.__getattribute__
+
+
+def guards_of(reads: dict[tuple[int, str], tuple[Layer, str]]) -> Guards:
+    """Guards for what was read, with the contents that the attributes have now: what ``call`` wrote itself is no change."""
+    found = []
+    for layer, name in reads.values():
+        attributes = vars(layer)
+        if name in attributes:
+            value = attributes[name]
+        elif name == "trainable":
+            value = layer.trainable
+        else:  # a class's own constant is data; methods, properties and what is gone are not
+            value = next((vars(c)[name] for c in type(layer).__mro__ if name in vars(c)), ...)
+            if not isinstance(value, (*PLAIN, list, tuple, dict, set)) or value is ...:
+                continue
+        found.append(Guard(layer, name, content(value), _shown(value), _can_change_inside(value)))
+    return Guards(found)
