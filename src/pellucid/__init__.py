@@ -1,0 +1,61 @@
+"""Pellucid: Keras's model-subclassing API on JAX, in which running ``call`` is one event that you can see."""
+
+from pellucid import (
+    activations,
+    callbacks,
+    config,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    random,
+    utils,
+)
+from pellucid.core.frame import value_and_grad
+from pellucid.core.variable import Variable
+from pellucid.errors import CaptureError, DataError, DataWarning, NotBuiltError, SideEffectWarning
+from pellucid.initializers import Initializer
+from pellucid.layers import Layer
+from pellucid.losses import Loss
+from pellucid.metrics import Metric
+from pellucid.models import Model
+from pellucid.ops import print
+from pellucid.optimizers import Optimizer
+from pellucid.utils.aliases import install_as_keras
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CaptureError",
+    "DataError",
+    "DataWarning",
+    "Initializer",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Model",
+    "NotBuiltError",
+    "Optimizer",
+    "SideEffectWarning",
+    "Variable",
+    "activations",
+    "callbacks",
+    "config",
+    "datasets",
+    "initializers",
+    "install_as_keras",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "optimizers",
+    "print",
+    "random",
+    "utils",
+    "value_and_grad",
+]

@@ -1,0 +1,36 @@
+"""The errors and warnings that Pellucid raises, and the helper that suggests the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CaptureError(RuntimeError):
+    """A run of ``call`` did something that a capture cannot hold, such as reading a weight as a number."""
+
+
+class NotBuiltError(ValueError):
+    """A layer or model was asked for something that exists only after its weights do."""
+
+
+class DataError(ValueError):
+    """The data handed to ``fit``, ``evaluate`` or ``predict`` do not fit together or do not fit the model."""
+
+
+class SideEffectWarning(UserWarning):
+    """``call`` did something that a compiled step will not repeat: it names the file, the line and the cure."""
+
+
+class DataWarning(UserWarning):
+    """The data are usable but look wrong, for example because they hold NaN."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A sentence that suggests the nearest of the known names, or lists them all when none is near."""
+    known = sorted(set(known))
+    by_lower = {k.lower(): k for k in reversed(known)}
+    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {by_lower[near[0]]!r}?"
+    return f"Known names: {', '.join(known)}."

@@ -1,0 +1,27 @@
+"""Layers: functions with weights."""
+
+from pellucid.core.layer import Layer
+from pellucid.layers.activation import Activation, ReLU, Softmax
+from pellucid.layers.core import Dense, Identity
+from pellucid.layers.dropout import Dropout
+from pellucid.layers.merging import Add, Concatenate, add, concatenate
+from pellucid.layers.normalization import BatchNormalization, Normalization
+from pellucid.layers.reshaping import Flatten, Reshape
+
+__all__ = [
+    "Activation",
+    "Add",
+    "BatchNormalization",
+    "Concatenate",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Layer",
+    "Normalization",
+    "ReLU",
+    "Reshape",
+    "Softmax",
+    "add",
+    "concatenate",
+]

@@ -1,0 +1,75 @@
+"""Dense and Identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pellucid import activations, initializers
+from pellucid.core.layer import Layer
+
+
+class Dense(Layer):
+    """Affine map of the last axis: ``y = activation(x @ kernel + bias)``.
+
+    Args:
+        units: size of the output's last axis.
+        activation: name, callable or None.
+        use_bias: whether a bias is added.
+        kernel_initializer: for the kernel, (d, units).
+        bias_initializer: for the bias, (units,).
+
+    Shapes: (..., d) -> (..., units).
+
+    Example:
+        >>> import numpy as np, pellucid
+        >>> pellucid.layers.Dense(4, activation="relu")(np.ones((2, 3), "float32")).shape
+        (2, 4)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **layer_args: Any,
+    ):
+        super().__init__(**layer_args)
+        if not isinstance(units, int) or units <= 0:
+            raise ValueError(f"Dense: units={units!r}; expected a positive whole number.")
+        self.units = units
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape: Any) -> None:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError(f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected (batch, ..., features) with known features.")
+        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        features, units = self.kernel.shape
+        if inputs.shape[-1] != features:
+            raise ValueError(f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {_shown(inputs.shape)}.")
+        # two dimensions: a product with three is much slower to differentiate
+        y = inputs.reshape(-1, features) @ self.kernel.value if inputs.ndim > 2 else inputs @ self.kernel.value
+        if self.bias is not None:
+            y = y + self.bias.value
+        y = self.activation(y)
+        return y.reshape(*inputs.shape[:-1], units) if inputs.ndim > 2 else y
+
+
+class Identity(Layer):
+    """Hands its inputs on. Shapes: any -> the same."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+def _shown(shape: tuple) -> str:
+    return str(tuple(d if isinstance(d, int) else None for d in shape))
+
+

@@ -1,0 +1,159 @@
+"""Normalization with fixed statistics, and with those of the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pellucid import initializers
+from pellucid.core.layer import Layer
+from pellucid.core.mode import by_training
+
+
+class BatchNormalization(Layer):
+    """``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``: in training with the batch's mean and variance, which also
+    move the running ones; else with the running ones.
+
+    Ioffe and Szegedy, "Batch normalization", ICML 2015.
+
+    Args:
+        axis: the axis of the features; statistics go over all others.
+        momentum: share of the running statistics that is kept at each step.
+        epsilon: keeps the root away from zero.
+        center: whether ``beta`` is added.
+        scale: whether ``gamma`` multiplies.
+
+    Shapes: any -> the same.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        **layer_args: Any,
+    ):
+        super().__init__(**layer_args)
+        self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    def build(self, input_shape: Any) -> None:
+        shape = (input_shape[self.axis],)
+        self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma") if self.scale else None
+        self.beta = self.add_weight(shape, self.beta_initializer, name="beta") if self.center else None
+        self.moving_mean = self.add_weight(shape, self.moving_mean_initializer, trainable=False, name="moving_mean")
+        self.moving_variance = self.add_weight(shape, self.moving_variance_initializer, trainable=False, name="moving_variance")
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        axis = self.axis % inputs.ndim
+        others = tuple(i for i in range(inputs.ndim) if i != axis)
+
+        def of_batch(x: Any) -> tuple:
+            mean = x.mean(others)
+            variance = jnp.square(x - _along(mean, axis, x.ndim)).mean(others)
+            self.moving_mean.assign(self.moving_mean * self.momentum + jax.lax.stop_gradient(mean) * (1 - self.momentum))
+            self.moving_variance.assign(self.moving_variance * self.momentum + jax.lax.stop_gradient(variance) * (1 - self.momentum))
+            return mean, variance
+
+        def running(x: Any) -> tuple:
+            return self.moving_mean.value, self.moving_variance.value
+
+        # a frozen layer keeps its statistics, as in Keras
+        mean, variance = by_training(training if self.trainable else False, of_batch, running, inputs)
+        factor = jax.lax.rsqrt(variance + self.epsilon)
+        if self.gamma is not None:
+            factor = factor * self.gamma.value
+        shift = -mean * factor if self.beta is None else self.beta.value - mean * factor
+        return inputs * _along(factor, axis, inputs.ndim) + _along(shift, axis, inputs.ndim)
+
+
+def _along(vector: Any, axis: int, ndim: int) -> Any:
+    return vector.reshape([-1 if i == axis else 1 for i in range(ndim)])
+
+
+class Normalization(Layer):
+    """``(x - mean) / sqrt(variance)`` with statistics that ``adapt`` takes from data, or that are given.
+
+    Args:
+        axis: the axis (or axes) with statistics of their own; None for one mean and variance of all.
+        mean: given mean, instead of ``adapt``.
+        variance: given variance.
+        invert: computes ``x * sqrt(variance) + mean`` instead.
+
+    Shapes: any -> the same.
+
+    Example:
+        >>> import numpy as np, pellucid
+        >>> layer = pellucid.layers.Normalization()
+        >>> layer.adapt(np.array([[0.0], [2.0], [4.0]], "float32"))
+        >>> np.round(np.asarray(layer(np.array([[2.0], [4.0]], "float32"))).ravel(), 3).tolist()
+        [0.0, 1.225]
+    """
+
+    def __init__(
+        self,
+        axis: int | tuple[int, ...] | None = -1,
+        mean: Any = None,
+        variance: Any = None,
+        invert: bool = False,
+        **layer_args: Any,
+    ):
+        super().__init__(**layer_args)
+        if (mean is None) != (variance is None):
+            raise ValueError(f"Normalization: mean={mean!r} and variance={variance!r}; expected both or neither.")
+        self.axis, self.invert = axis, invert
+        self.input_mean, self.input_variance = mean, variance
+
+    def build(self, input_shape: Any) -> None:
+        shape = tuple(input_shape[a] for a in self._axes(len(input_shape)))
+        given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float32"), shape)  # noqa: E731
+        self.adapt_mean = self.add_weight(shape, given(self.input_mean, "zeros"), trainable=False, name="mean")
+        self.adapt_variance = self.add_weight(shape, given(self.input_variance, "ones"), trainable=False, name="variance")
+
+    @property
+    def mean(self) -> Any:
+        """The mean that is subtracted."""
+        return self.adapt_mean.value
+
+    @property
+    def variance(self) -> Any:
+        """The variance by whose root is divided."""
+        return self.adapt_variance.value
+
+    def adapt(self, data: Any) -> None:
+        """Takes mean and variance from data of any length, (rows, ...)."""
+        data = np.asarray(data)
+        if data.dtype.kind not in "fiub" or not data.size:
+            raise ValueError(f"Normalization.adapt: data has shape {data.shape} and dtype {data.dtype}; expected numbers, at least one row.")
+        if data.ndim == 1:
+            data = data[:, None]
+        self._build_for((data,), {})
+        axes = self._axes(data.ndim)
+        others = tuple(i for i in range(data.ndim) if i not in axes)
+        self.adapt_mean.assign(data.mean(others, dtype="float64").astype("float32"))
+        self.adapt_variance.assign(data.var(others, dtype="float64").astype("float32"))
+
+    def call(self, inputs: Any) -> Any:
+        axes = self._axes(inputs.ndim)
+        shape = [inputs.shape[i] if i in axes else 1 for i in range(inputs.ndim)]
+        mean, deviation = self.adapt_mean.value.reshape(shape), jnp.sqrt(self.adapt_variance.value).reshape(shape)
+        inputs = inputs.astype(self.dtype)
+        if self.invert:
+            return inputs * jnp.maximum(deviation, 1e-7) + mean
+        return (inputs - mean) / jnp.maximum(deviation, 1e-7)
+
+    def _axes(self, ndim: int) -> tuple[int, ...]:
+        axes = () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
+        return tuple(sorted(a % ndim for a in axes))

@@ -1,0 +1,319 @@
+"""Model: a layer with ``compile``, ``fit``, ``evaluate`` and ``predict``, and with the graph and ledger of its ``call``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+
+from pellucid import optimizers
+from pellucid.core import frame
+from pellucid.core.layer import Layer
+from pellucid.graph.capture import specs_from_shapes
+from pellucid.graph.effects import user_place
+from pellucid.graph.graph import Graph
+from pellucid.graph.ledger import Ledger, Reason, Run
+from pellucid.graph.render import summary_text
+from pellucid.training import loop
+from pellucid.training.callbacks import Callback, History
+from pellucid.training.compiled import Settings
+from pellucid.training.data import ArrayData
+from pellucid.training.machine import Machine
+
+
+class Model(Layer):
+    """A layer that can be trained. Subclass it: make layers in ``__init__`` and connect them in ``call``.
+
+    ``call`` runs once: what it produced is ``model.graph``, and ``model.explain()`` says when and why it ran.
+
+    Example:
+        >>> import numpy as np, pellucid
+        >>> class Line(pellucid.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.out = pellucid.layers.Dense(1)
+        ...     def call(self, inputs):
+        ...         return self.out(inputs)
+        >>> model = Line()
+        >>> model.compile(optimizer="sgd", loss="mse")
+        >>> x = np.linspace(0, 1, 64, dtype="float32")[:, None]
+        >>> history = model.fit(x, 3 * x, epochs=3, verbose=0)
+        >>> model.predict(x[:7], verbose=0).shape, model.ledger.call_count
+        ((7, 1), 1)
+    """
+
+    _machine: Machine
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Model:
+        model = super().__new__(cls, *args, **kwargs)
+        object.__setattr__(model, "_machine", Machine(model))
+        return model  # type: ignore[return-value]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if frame.active_frame() is not None:
+            return super().__call__(*args, **kwargs)
+        place, started = user_place(sys._getframe(1)), time.perf_counter()
+        outputs = super().__call__(*args, **kwargs)
+        caller = f"your own call at {place}"
+        shapes = ", ".join(str(tuple(a.shape)) for a in jax.tree.leaves((args, kwargs)) if hasattr(a, "shape"))
+        run = Run("eager", Reason.USER, "you called the model, which computes at once", caller, shapes, None, time.perf_counter() - started)
+        self._machine.captures.ledger.add(run)
+        return outputs
+
+    # ---- Settings ----
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int | str = "auto",
+        jit_compile: bool | str = "auto",
+    ) -> None:
+        """Says how to train.
+
+        Args:
+            optimizer: name, Optimizer, or any ``optax.GradientTransformation``.
+            loss: name, Loss or function ``(y_true, y_pred)``; with several outputs also a list or a dict by output name.
+            loss_weights: factors of the outputs' losses, list or dict.
+            metrics: list of names, Metrics or functions; with several outputs a list of lists or a dict.
+            weighted_metrics: the same, for metrics that take the sample weights.
+            run_eagerly: whether ``call`` runs in Python on every step, for debugging.
+            steps_per_execution: steps in one dispatch, or "auto".
+            jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
+
+        Raises:
+            ValueError: for unknown names; nothing is changed then.
+        """
+        if steps_per_execution != "auto" and (not isinstance(steps_per_execution, int) or steps_per_execution < 1):
+            raise ValueError(f"compile: steps_per_execution={steps_per_execution!r}; expected a positive whole number or 'auto'.")
+        settings = Settings(optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution)
+        settings.check_names()
+        self._machine.compile(settings)
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer given to ``compile``."""
+        return None if self._machine.settings is None else self._machine.settings.optimizer
+
+    @property
+    def loss(self) -> Any:
+        """The loss given to ``compile``."""
+        return None if self._machine.settings is None else self._machine.settings.loss
+
+    @property
+    def compiled(self) -> bool:
+        """Whether ``compile`` was called."""
+        return self._machine.settings is not None
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether ``call`` runs in Python on every step."""
+        return self._machine.settings is not None and self._machine.settings.run_eagerly
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics in use."""
+        objective = self._machine.objective
+        return [] if objective is None else [m.metric for m in objective.metrics]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of losses and metrics, as in the logs."""
+        objective = self._machine.objective
+        return [] if objective is None else [*objective.tracker.names, *(m.log_name for m in objective.metrics)]
+
+    @property
+    def stop_training(self) -> bool:
+        """Set it in a callback to end ``fit``."""
+        return self._machine.stop_training
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._machine.stop_training = bool(value)
+
+    @property
+    def history(self) -> History | None:
+        """What the last ``fit`` returned."""
+        return self._machine.history
+
+    # ---- Training and using ----
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Iterable[Callback] | Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        validation_batch_size: int | None = None,
+        validation_freq: int | list[int] = 1,
+    ) -> History:
+        """Trains for a number of epochs.
+
+        Args:
+            x: array, or list, tuple or dict of arrays, with the rows first.
+            y: targets, one for each output.
+            batch_size: rows of a step, 32 by default.
+            epochs: number of the last epoch.
+            verbose: "auto" or 1 for a bar, 2 for a line an epoch, 0 for silence.
+            callbacks: objects of ``pellucid.callbacks.Callback``.
+            validation_split: share of the last rows kept for validation.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``.
+            shuffle: whether the rows are put in a new order in each epoch.
+            sample_weight: weight of each row in the loss.
+            initial_epoch: number of epochs done before.
+            validation_batch_size: by default ``batch_size``.
+            validation_freq: validate every so many epochs, or a list of epochs (the first is 1).
+
+        Returns:
+            History, whose ``history`` has one entry an epoch for each loss and metric.
+
+        Raises:
+            DataError, ValueError: for data that do not fit. The model is as good as before.
+        """
+        callbacks = [callbacks] if isinstance(callbacks, Callback) else callbacks
+        return loop.fit(
+            self._machine,
+            x,
+            y,
+            batch_size,
+            epochs,
+            verbose,
+            callbacks,
+            validation_split,
+            validation_data,
+            shuffle,
+            sample_weight,
+            initial_epoch,
+            validation_batch_size,
+            validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        callbacks: Iterable[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss and metrics of data: a number, a list in the order of ``metrics_names``, or a dict."""
+        self._machine.need_settings("evaluate")
+        data = ArrayData.check(x, y, sample_weight, where="evaluate")
+        return _flat(loop.evaluate(self._machine, data, batch_size, verbose, callbacks), return_dict)
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", callbacks: Iterable[Callback] | None = None) -> Any:
+        """The outputs for inputs, batch by batch, as NumPy arrays."""
+        return loop.predict(self._machine, x, batch_size, verbose, callbacks)
+
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """One step of training with one batch. Returns the means since the last ``reset_metrics``."""
+        self._machine.need_settings("train_on_batch")
+        data = ArrayData.check(x, y, sample_weight, where="train_on_batch")
+        return _flat(loop.on_batch(self._machine, "train", data, "train_on_batch"), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss and metrics of one batch, in the means since the last ``reset_metrics``."""
+        self._machine.need_settings("test_on_batch")
+        data = ArrayData.check(x, y, sample_weight, where="test_on_batch")
+        return _flat(loop.on_batch(self._machine, "test", data, "test_on_batch"), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as NumPy arrays."""
+        return loop.on_batch(self._machine, "predict", ArrayData.check(x, where="predict_on_batch"), "predict_on_batch")
+
+    def reset_metrics(self) -> None:
+        """Starts the means of losses and metrics anew."""
+        if self._machine.objective is not None:
+            self._machine.objective.reset()
+
+    # ---- The glass box ----
+
+    @property
+    def graph(self) -> Graph | None:
+        """What the last capture of ``call`` produced."""
+        return self._machine.captures.last
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every run of ``call``, and every program compiled."""
+        return self._machine.captures.ledger
+
+    def capture(self, *specs: Any, training: bool = False) -> Graph:
+        """Captures ``call`` (or finds the graph that serves) without computing anything. New weights are made.
+
+        Args:
+            specs: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``: one, or a structure as ``call`` takes it.
+            training: the mode that is needed.
+
+        Example:
+            >>> import pellucid
+            >>> class M(pellucid.Model):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.out = pellucid.layers.Dense(2)
+            ...     def call(self, x):
+            ...         return self.out(x)
+            >>> M().capture((None, 6)).outputs
+            (None, 2)
+        """
+        inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
+        return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
+
+    def build(self, input_shape: Any) -> None:
+        """Creates all weights for inputs of a shape, such as ``(None, 6)`` or ``[(None, 5), (None, 6)]``, by one capture."""
+        inputs = specs_from_shapes(input_shape, self.dtype)
+        self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
+        self._state.build_shape, self._state.built = input_shape, True
+
+    build.builds_from_call = True  # type: ignore[attr-defined]
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        print_fn: Callable[[str], None] | None = None,
+        expand_nested: bool = True,
+        show_trainable: bool = False,
+        input_shape: Any = None,
+    ) -> None:
+        """Prints a row for each layer call: shapes, connections, parameters.
+
+        Args:
+            line_length: width of the table.
+            print_fn: takes the text in place of ``print``.
+            expand_nested: whether layers inside layers have rows.
+            show_trainable: whether a column says what is trainable.
+            input_shape: builds the model first, such as ``(None, 6)``.
+        """
+        if input_shape is not None:
+            self.build(input_shape)
+        (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable))
+
+    def explain(self, as_dict: bool = False) -> dict[str, Any] | None:
+        """Prints, in plain words, when and why ``call`` ran and what was compiled; ``as_dict=True`` returns it as data."""
+        if as_dict:
+            return self.ledger.as_dict()
+        print(self.ledger.story(type(self).__name__))
+        return None
+
+
+def _flat(logs: dict[str, Any], as_dict: bool) -> Any:
+    if as_dict:
+        return logs
+    values = list(logs.values())
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,129 @@
+"""Control flow that carries state: a variable assigned or a seed drawn inside comes out of the loop or branch."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from pellucid.core import frame, jax_compat
+from pellucid.core.mode import TrainingFlag, by_training
+
+
+def cond(pred: Any, true_fn: Callable, false_fn: Callable, *operands: Any) -> Any:
+    """Calls one of two functions. Both may read and assign variables.
+
+    Args:
+        pred: a scalar boolean: a Python one, an array, or the ``training`` that ``call`` was given.
+        true_fn: called with the operands where ``pred`` holds.
+        false_fn: called with the operands otherwise; returns the same structure, shapes and dtypes.
+
+    Example:
+        >>> from pellucid import ops
+        >>> float(ops.cond(ops.array(True), lambda x: x + 1, lambda x: x - 1, 1.0))
+        2.0
+    """
+    if isinstance(pred, TrainingFlag):
+        return by_training(pred, true_fn, false_fn, *operands)
+    if not jax_compat.is_tracer(pred):
+        return (true_fn if pred else false_fn)(*operands)
+    return frame.choose(pred, true_fn, false_fn, *operands)
+
+
+def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple[Any, Any]:
+    """``carry, y = f(carry, x)`` along the first axis of ``xs``, as ``jax.lax.scan``; ``f`` may assign variables.
+
+    Returns:
+        (last carry, all ``y`` stacked)
+    """
+    return frame.loop(lambda carry_writes, body: jax.lax.scan(body, carry_writes, xs, length, reverse, unroll), f, init, xs)
+
+
+def while_loop(cond: Callable, body: Callable, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
+    """``while cond(*loop_vars): loop_vars = body(*loop_vars)``; ``body`` may assign variables.
+
+    Args:
+        cond: returns a scalar boolean.
+        body: returns new values of the same structure, shapes and dtypes.
+        loop_vars: a tuple or list of arrays, or one array.
+        maximum_iterations: an upper bound of the number of turns.
+    """
+    several = isinstance(loop_vars, tuple | list)
+    start = (tuple(loop_vars) if several else (loop_vars,), np.int32(0))
+
+    def go_on(state: tuple) -> Any:
+        going = cond(*state[0])
+        return going if maximum_iterations is None else going & (state[1] < maximum_iterations)
+
+    def turn(state: tuple, _: Any) -> tuple:
+        new = body(*state[0])
+        return (tuple(new) if several else (new,), state[1] + 1), None
+
+    def run(start_writes: Any, step: Callable) -> tuple:
+        return jax.lax.while_loop(lambda s: go_on(s[0]), lambda s: step(s, None)[0], start_writes), None
+
+    (values, _), _ = frame.loop(run, turn, start, None)
+    return type(loop_vars)(values) if several else values[0]
+
+
+def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any) -> Any:
+    """``for i in range(lower, upper): value = body_fun(i, value)``; ``body_fun`` may assign variables."""
+
+    def turn(state: tuple, _: Any) -> tuple:
+        i, value = state
+        return (i + 1, body_fun(i, value)), None
+
+    def run(start: Any, step: Callable) -> tuple:
+        return jax.lax.fori_loop(lower, upper, lambda _, s: step(s, None)[0], start), None
+
+    (_, value), _ = frame.loop(run, turn, (jax.numpy.asarray(lower), init_val), None)
+    return value
+
+
+def map(f: Callable, xs: Any) -> Any:
+    """``f`` of each slice along the first axis, one after the other, stacked; ``f`` may assign variables."""
+    return scan(lambda _, x: (0, f(x)), 0, xs)[1]
+
+
+def stop_gradient(x: Any) -> Any:
+    """The same value, which gradients treat as a constant."""
+    return jax.lax.stop_gradient(x)
+
+
+def print(*values: Any, sep: str = " ", end: str = "\n", output_stream: Any = None, **_: Any) -> None:
+    """Prints on every step, also from inside a compiled program; in eager code, at once.
+
+    Arrays among the values are printed as NumPy prints them. It takes what ``tf.print`` takes.
+
+    Args:
+        values: text, numbers, arrays or structures of them.
+        sep: between the values.
+        end: after the last.
+        output_stream: by default ``sys.stdout`` at the moment of printing.
+
+    Example:
+        >>> import pellucid
+        >>> pellucid.print("mean", pellucid.ops.mean(pellucid.ops.array([1.0, 2.0])))
+        mean 1.5
+    """
+    leaves, tree = jax.tree.flatten(list(values))
+    arrays = [leaf for leaf in leaves if not isinstance(leaf, str | bytes | type(None))]
+
+    def show(*now: Any) -> None:
+        given = iter(now)
+        shown = jax.tree.unflatten(tree, [leaf if isinstance(leaf, str | bytes | type(None)) else _tidy(next(given)) for leaf in leaves])
+        builtins.print(*shown, sep=sep, end=end, file=output_stream or sys.stdout, flush=True)
+
+    if not any(jax_compat.is_tracer(a) for a in arrays) and frame.active_frame() is None:
+        show(*arrays)
+    else:
+        jax.debug.callback(show, *arrays)
+
+
+def _tidy(value: Any) -> Any:
+    array = np.asarray(value)
+    return array[()] if array.ndim == 0 else array

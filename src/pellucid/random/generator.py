@@ -1,0 +1,51 @@
+"""SeedGenerator: a counter in a variable, so that every step draws anew and the state can be saved and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from pellucid.core.seeds import next_seed
+from pellucid.core.variable import Variable
+
+
+class SeedGenerator:
+    """Gives a new key at each call of ``next``. Its state is a variable: a draw in ``call`` leaves the capture as a write.
+
+    Args:
+        seed: a whole number, or None for one from ``pellucid.utils.set_random_seed``'s stream.
+
+    Example:
+        >>> import jax, pellucid
+        >>> generator = pellucid.random.SeedGenerator(1)
+        >>> a, b = jax.random.normal(generator.next()), jax.random.normal(generator.next())
+        >>> bool(a == b)
+        False
+    """
+
+    def __init__(self, seed: int | None = None, name: str | None = None):
+        self.seed = next_seed("dropout") if seed is None else int(seed)
+        state = np.array([self.seed & 0xFFFFFFFF, 0], np.uint32)
+        self.state = Variable(state, trainable=False, name=name or "seed_generator_state")
+        self.state.transient = True  # type: ignore[attr-defined]
+
+    def next(self) -> jax.Array:
+        """A JAX key that was not given before: (seed, number of the draw) as the key of a counter-based generator."""
+        state = self.state.value
+        self.state.assign(state + np.array([0, 1], np.uint32))
+        return jax.random.wrap_key_data(state, impl="threefry2x32")
+
+    def layers_and_variables(self) -> Iterator[tuple[str, Any]]:
+        yield "state", self.state
+
+
+def key_of(seed: Any) -> jax.Array:
+    """A JAX key from what functions take as ``seed``: a SeedGenerator, a key, a whole number or None."""
+    if isinstance(seed, SeedGenerator):
+        return seed.next()
+    if isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+        return seed
+    return jax.random.key(next_seed("draws") if seed is None else seed, impl="threefry2x32")

@@ -1,0 +1,123 @@
+"""The base class, the list of those in use, and the two that every ``fit`` knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_BATCH_HOOKS = tuple(f"on_{part}_batch_{end}" for part in ("train", "test", "predict") for end in ("begin", "end"))
+_HOOKS = (
+    *(f"on_{part}_{end}" for part in ("train", "test", "predict") for end in ("begin", "end")),
+    *(("on_epoch_begin"), ("on_epoch_end")),
+    *_BATCH_HOOKS,
+)
+
+
+class Callback:
+    """Override the hooks that you need. ``self.model`` is the model; ``self.model.stop_training = True`` ends ``fit``.
+
+    A callback that overrides a batch hook is called after each step, so that dispatches are one step long. One that only reads
+    the logs may say ``reads_logs_only = True``: it is then called once for each dispatch, with the logs at its end.
+    """
+
+    reads_logs_only = False
+    model: Any = None
+    params: dict[str, Any]
+
+    def set_model(self, model: Any) -> None:
+        """Is told the model before training begins."""
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Is told ``epochs``, ``steps`` and ``verbose``."""
+        self.params = params
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Before the first epoch."""
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """After the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Before an epoch; the first is 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """After an epoch, with its losses and metrics, those of validation included."""
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a step."""
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a step, with the means of the epoch so far."""
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Before ``evaluate`` or validation."""
+
+    def on_test_end(self, logs: Any = None) -> None:
+        """After ``evaluate`` or validation."""
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a batch of ``evaluate``."""
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a batch of ``evaluate``."""
+
+    def on_predict_begin(self, logs: Any = None) -> None:
+        """Before ``predict``."""
+
+    def on_predict_end(self, logs: Any = None) -> None:
+        """After ``predict``."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a batch of ``predict``."""
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a batch of ``predict``."""
+
+
+class CallbackList:
+    """Calls a hook of each callback, in order."""
+
+    def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any]):
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not hasattr(callback, "set_model"):
+                raise TypeError(f"callbacks holds {callback!r}; expected objects of pellucid.callbacks.Callback.")
+            callback.set_model(model)
+            callback.set_params(params)
+
+    def call(self, hook: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+    def listens(self, part: str, to_each_step: bool) -> bool:
+        """Whether one overrides a batch hook of "train", "test" or "predict"; with ``to_each_step``, one that must see each."""
+        hooks = [h for h in _BATCH_HOOKS if h.startswith(f"on_{part}_")]
+        return any(
+            not (to_each_step and c.reads_logs_only) and any(getattr(type(c), h, None) is not getattr(Callback, h) or h in vars(c) for h in hooks)
+            for c in self.callbacks
+        )
+
+
+class History(Callback):
+    """What ``fit`` returns: ``history`` maps each name to one value an epoch, ``epoch`` lists the epochs."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[Any]] = {}
+        self.epoch: list[int] = []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class LambdaCallback(Callback):
+    """A callback of functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch))``."""
+
+    def __init__(self, **hooks: Callable):
+        for name, function in hooks.items():
+            if name not in _HOOKS:
+                raise TypeError(f"LambdaCallback: there is no hook {name!r}. Hooks: {', '.join(_HOOKS)}.")
+            if function is not None:
+                setattr(self, name, function)

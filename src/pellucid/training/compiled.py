@@ -1,0 +1,208 @@
+"""What ``compile`` was told, matched with a model's outputs: which loss, weight and metrics belong to which output."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pellucid import losses as losses_module
+from pellucid import metrics as metrics_module
+from pellucid.core.variable import Variable
+from pellucid.errors import did_you_mean
+from pellucid.losses import Loss
+from pellucid.metrics import Metric
+from pellucid.optimizers import Optimizer
+
+
+@dataclasses.dataclass
+class Settings:
+    """The arguments of ``compile``."""
+
+    optimizer: Optimizer
+    loss: Any = None
+    loss_weights: Any = None
+    metrics: Any = None
+    weighted_metrics: Any = None
+    run_eagerly: bool = False
+    jit_compile: Any = "auto"
+    steps_per_execution: int | str = "auto"
+
+    def check_names(self) -> None:
+        """Raises for names of losses and metrics that do not exist, before any data is seen."""
+        for leaf in jax.tree.leaves(self.loss, is_leaf=callable):
+            losses_module.get(leaf)
+        for leaf in jax.tree.leaves((self.metrics, self.weighted_metrics), is_leaf=callable):
+            if leaf not in ("accuracy", "acc", "crossentropy", "ce"):
+                metrics_module.get(leaf)
+
+
+class LossTracker:
+    """Running means of the total loss and of each output's loss, weighted by rows, in one variable: ``[sums..., rows]``."""
+
+    def __init__(self, names: list[str]):
+        self.names = names
+        self.state = Variable(np.zeros(len(names) + 1, "float32"), trainable=False, name="losses")
+        self.state.path = "losses"
+
+    def update(self, values: list[Any], rows: Any) -> None:
+        self.state.assign(self.state.value + jnp.stack([*(jnp.asarray(v, "float32") * rows for v in values), jnp.asarray(rows, "float32")]))
+
+    def result(self) -> dict[str, Any]:
+        state = self.state.value
+        means = state[:-1] / jnp.maximum(state[-1], 1)
+        return {name: means[i] for i, name in enumerate(self.names)}
+
+
+@dataclasses.dataclass
+class OutputMetric:
+    """A metric of one output, its name in the logs, and whether it takes the sample weights."""
+
+    metric: Metric
+    output: int
+    log_name: str
+    weighted: bool
+
+
+class Objective:
+    """Losses and metrics for a model with given outputs.
+
+    Args:
+        settings: from ``compile``.
+        outputs: the model's outputs, or their shapes.
+        names: one for each output.
+        y: targets, or their shapes; None where there are none.
+        with_losses: whether the model adds losses of its own.
+    """
+
+    def __init__(self, settings: Settings, outputs: Any, names: list[str], y: Any, with_losses: bool = False):
+        self.settings = settings
+        self.names = names
+        leaves, self.tree = jax.tree.flatten(outputs)
+        self.count = len(leaves)
+        self.losses: list[Loss | None] = [
+            None if given is None else losses_module.get(given) for given in self._for_outputs(settings.loss, "loss", broadcast=True)
+        ]
+        if not any(self.losses) and not with_losses:
+            raise ValueError("compile: loss=None, and `call` adds no loss with add_loss; expected a loss, for example loss='mse'.")
+        self.weights = [1.0 if w is None else float(w) for w in self._for_outputs(settings.loss_weights, "loss_weights")]
+        several = self.count > 1
+        self.loss_names = [f"{name}_loss" for name, loss in zip(names, self.losses, strict=True) if loss is not None] if several else []
+        self.tracker = LossTracker(["loss", *self.loss_names])
+        targets = [None] * self.count if y is None else self.targets(y)
+        self.metrics: list[OutputMetric] = []
+        for argument, weighted in (("metrics", False), ("weighted_metrics", True)):
+            given = getattr(settings, argument)
+            for output, some in enumerate(self._metrics_for_outputs(given, argument)):
+                for one in some:
+                    metric = metrics_module.resolve(one, targets[output], leaves[output]) if targets[output] is not None else metrics_module.get(one)
+                    log_name = f"{names[output]}_{metric.name}" if several else metric.name
+                    self.metrics.append(OutputMetric(metric, output, log_name, weighted))
+
+    # ---- Matching ----
+
+    def _for_outputs(self, given: Any, argument: str, broadcast: bool = False) -> list[Any]:
+        if given is None:
+            return [None] * self.count
+        if isinstance(given, dict):
+            unknown = next((k for k in given if k not in self.names), None)
+            if unknown is not None:
+                raise ValueError(f"compile: {argument} names an output {unknown!r} that the model does not have. {did_you_mean(unknown, self.names)}")
+            return [given.get(name) for name in self.names]
+        if isinstance(given, list | tuple):
+            if len(given) != self.count:
+                raise ValueError(f"compile: {argument} has {len(given)} entries; expected {self.count}, one for each output ({', '.join(self.names)}).")
+            return list(given)
+        if self.count > 1 and not broadcast:
+            raise ValueError(f"compile: {argument}={given!r}; expected a list or dict with one for each output ({', '.join(self.names)}).")
+        return [given] * self.count
+
+    def _metrics_for_outputs(self, given: Any, argument: str) -> list[list[Any]]:
+        if self.count == 1 and isinstance(given, list | tuple) and not any(isinstance(g, list | tuple) for g in given):
+            return [list(given)]
+        if isinstance(given, list | tuple) and self.count > 1 and not any(isinstance(g, list | tuple) for g in given) and len(given) != self.count:
+            raise ValueError(f"compile: {argument} has {len(given)} entries; expected one entry (or list) for each of {self.count} outputs.")
+        chosen = self._for_outputs(given, argument, broadcast=True)
+        return [[] if g is None else list(g) if isinstance(g, list | tuple) else [g] for g in chosen]
+
+    def targets(self, y: Any) -> list[Any]:
+        """One target for each output, in the order of the outputs."""
+        if y is None:
+            return [None] * self.count
+        if isinstance(y, dict) and not isinstance(jax.tree.unflatten(self.tree, range(self.count)), dict):
+            unknown = next((k for k in y if k not in self.names), None)
+            if unknown is not None:
+                raise ValueError(f"y names an output {unknown!r} that the model does not have. {did_you_mean(unknown, self.names)}")
+            return [y.get(name) for name in self.names]
+        leaves = jax.tree.leaves(y)
+        if len(leaves) != self.count:
+            raise ValueError(
+                f"y holds {len(leaves)} arrays and the model has {self.count} outputs ({', '.join(self.names)}); expected one target for each output."
+            )
+        return leaves
+
+    def sample_weights(self, sample_weight: Any) -> list[Any]:
+        """One weight array for each output: a single one serves all."""
+        if isinstance(sample_weight, dict):
+            return [sample_weight.get(name) for name in self.names]
+        leaves = jax.tree.leaves(sample_weight)
+        if len(leaves) not in (0, 1, self.count):
+            raise ValueError(f"sample_weight holds {len(leaves)} arrays; expected one, or one for each of {self.count} outputs.")
+        return leaves if len(leaves) == self.count else (leaves or [None]) * self.count
+
+    # ---- Computing ----
+
+    def loss(self, y: Any, outputs: Any, sample_weight: Any, rows: Any, added: list[Any]) -> tuple[Any, list[Any]]:
+        """(total to minimise, [total, each output's loss]) of one batch.
+
+        Args:
+            y: targets.
+            outputs: of the model.
+            sample_weight: weights or None.
+            rows: 0 or 1 for each row (0: padding), or None.
+            added: what ``add_loss`` was given.
+        """
+        leaves, targets, weights = jax.tree.leaves(outputs), self.targets(y), self.sample_weights(sample_weight)
+        total, parts = sum(added, jnp.zeros((), "float32")) if added else None, []
+        for name, loss, factor, target, output, weight in zip(self.names, self.losses, self.weights, targets, leaves, weights, strict=True):
+            if loss is None:
+                continue
+            if target is None:
+                raise ValueError(f"y has no target for output {name!r}, which has the loss {loss.name!r}; expected an array, or no loss for it.")
+            value = loss(target, output, sample_weight=weight, rows=rows)
+            parts.append(value)
+            weighted = value if factor == 1.0 else factor * value
+            total = weighted if total is None else total + weighted
+        return total, [total, *(parts if self.loss_names else [])]
+
+    def update_metrics(self, y: Any, outputs: Any, sample_weight: Any, rows: Any) -> None:
+        """Updates the metrics with one batch."""
+        leaves, targets, weights = jax.tree.leaves(outputs), self.targets(y), self.sample_weights(sample_weight)
+        for m in self.metrics:
+            weight = weights[m.output] if m.weighted else None
+            if rows is not None:
+                weight = rows if weight is None else weight * rows.reshape(-1, *[1] * (weight.ndim - 1))
+            if targets[m.output] is not None:
+                m.metric.update_state(targets[m.output], leaves[m.output], sample_weight=weight)
+
+    def results(self) -> dict[str, Any]:
+        """The logs: the losses' means and the metrics' results so far."""
+        logs = self.tracker.result()
+        for m in self.metrics:
+            value = m.metric.result()
+            logs.update({f"{m.log_name}_{k}" if k in logs else k: v for k, v in value.items()} if isinstance(value, dict) else {m.log_name: value})
+        return logs
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The states of losses and metrics."""
+        return [self.tracker.state, *(v for m in self.metrics for v in m.metric.variables)]
+
+    def reset(self) -> None:
+        """Starts the means anew."""
+        self.tracker.state.assign(np.zeros(self.tracker.state.shape, "float32"))
+        for m in self.metrics:
+            m.metric.reset_state()

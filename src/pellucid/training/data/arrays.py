@@ -1,0 +1,128 @@
+"""Arrays, and lists, tuples and dicts of arrays, checked and brought to the types that models compute with."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+
+from pellucid.core import dtypes
+from pellucid.errors import DataError, DataWarning
+
+
+@dataclasses.dataclass
+class ArrayData:
+    """Inputs, targets and weights of the same number of rows.
+
+    ``x``, ``y`` and ``sample_weight`` keep their structures; every leaf is a NumPy or JAX array with the rows first.
+    """
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+
+    @classmethod
+    def check(cls, x: Any, y: Any = None, sample_weight: Any = None, where: str = "fit") -> ArrayData:
+        """Checks and converts what a user gave.
+
+        Raises:
+            DataError: for no data, for rows that do not match, for types that are no numbers.
+        """
+        if x is None:
+            raise DataError(f"{where}: x=None; expected an array, or a list, tuple or dict of arrays.")
+        data = cls(_convert(x, "x", where), _convert(y, "y", where), _convert(sample_weight, "sample_weight", where))
+        named = data.named()
+        if not named:
+            raise DataError(f"{where}: x holds no array; expected an array, or a list, tuple or dict of arrays.")
+        rows = {name: leaf.shape[0] for name, leaf in named}
+        first, count = next(iter(rows.items()))
+        if count == 0:
+            raise DataError(f"{where}: {first} is empty (shape {named[0][1].shape}); expected at least one row.")
+        other = next((name for name, n in rows.items() if n != count), None)
+        if other is not None:
+            raise DataError(f"{where}: {first} has {count} rows and {other} has {rows[other]}; expected as many rows in every array.")
+        for name, leaf in named:
+            _warn_of_nan(name, leaf, where)
+        return data
+
+    def named(self) -> list[tuple[str, Any]]:
+        """(name, array) for every array, such as ``("x[0]", …)``."""
+        parts = {"x": self.x, "y": self.y, "sample_weight": self.sample_weight}
+        return [(name, leaf) for part, tree in parts.items() for name, leaf in _named_leaves(tree, part)]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return jax.tree.leaves(self.x)[0].shape[0]
+
+    def tree(self) -> tuple[Any, Any, Any]:
+        """The three parts as one structure."""
+        return self.x, self.y, self.sample_weight
+
+
+def split_off(data: ArrayData, share: float, where: str = "fit") -> tuple[ArrayData, ArrayData]:
+    """The first rows, and the last ``share`` of them, which are for validation."""
+    if not isinstance(share, int | float) or not 0 < share < 1:
+        raise ValueError(f"{where}: validation_split={share!r}; expected a number between 0 and 1.")
+    at = int(data.rows * (1 - share))
+    if at == 0 or at == data.rows:
+        raise DataError(f"{where}: validation_split={share} of {data.rows} rows leaves no row on one side.")
+    parts = [jax.tree.map(lambda a, s=s: a[s], data.tree()) for s in (slice(0, at), slice(at, None))]
+    return ArrayData(*parts[0]), ArrayData(*parts[1])
+
+
+def _named_leaves(tree: Any, part: str) -> list[tuple[str, Any]]:
+    return [(part + jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def _convert(tree: Any, part: str, where: str) -> Any:
+    if tree is None:
+        return None
+    if isinstance(tree, list | tuple) and tree and all(isinstance(v, int | float | bool) for v in tree):
+        tree = np.asarray(tree)  # a plain list of numbers is one array
+    leaves, structure = jax.tree.flatten(_without_frames(tree))
+    names = [name for name, _ in _named_leaves(jax.tree.unflatten(structure, leaves), part)]
+    return jax.tree.unflatten(structure, [_array(leaf, name, where) for leaf, name in zip(leaves, names, strict=True)])
+
+
+def _without_frames(tree: Any) -> Any:
+    """Tables (pandas and the like) as the arrays that they hold."""
+    if hasattr(tree, "to_numpy"):
+        return tree.to_numpy()
+    if isinstance(tree, dict):
+        return {k: _without_frames(v) for k, v in tree.items()}
+    if isinstance(tree, list | tuple) and not hasattr(tree, "_fields"):
+        return type(tree)(_without_frames(v) for v in tree)
+    return tree
+
+
+def _array(leaf: Any, name: str, where: str) -> Any:
+    if not isinstance(leaf, jax.Array):
+        leaf = np.asarray(leaf)
+    if leaf.dtype.kind in "OUSMmV" and not dtypes.is_float(leaf.dtype):
+        raise DataError(
+            f"{where}: {name} has dtype {leaf.dtype}, which is not numeric. Convert it to numbers first, for example "
+            f"with {name}.astype('float32'), or encode its categories as whole numbers."
+        )
+    if leaf.ndim == 0:
+        raise DataError(f"{where}: {name} is a single number ({leaf}); expected an array with one entry for each row.")
+    if isinstance(leaf, np.ndarray):
+        wanted = jax.dtypes.canonicalize_dtype(dtypes.to_floatx(leaf[:0]).dtype)
+        return leaf if leaf.dtype == wanted else leaf.astype(wanted)
+    return leaf
+
+
+def _warn_of_nan(name: str, leaf: Any, where: str) -> None:
+    if not isinstance(leaf, np.ndarray) or not dtypes.is_float(leaf.dtype):
+        return
+    with np.errstate(all="ignore"):
+        suspicious = np.isnan(leaf.sum(dtype="float64"))  # one pass, no temporary
+    if suspicious and (count := int(np.isnan(leaf).sum())):
+        warnings.warn(
+            f"{where}: {name} holds {count} NaN in {leaf.size} values. Losses and weights will become NaN: fill or drop these rows first.",
+            DataWarning,
+            stacklevel=5,
+        )

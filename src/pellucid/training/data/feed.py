@@ -1,0 +1,147 @@
+"""Feed: rows of arrays in batches, gathered into blocks ahead of the steps by a thread of its own.
+
+A block is what one dispatch (or several) works on: many batches one after the other in arrays on the device. Each
+block is a copy of its rows, so that a buffer that the user changes later does no harm, memory stays bounded however large the
+data are, and the gathering of shuffled rows costs the steps nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+_AHEAD = 2  # blocks that wait on the device
+
+
+@dataclasses.dataclass
+class Block:
+    """Batches in a row: arrays of ``capacity * batch_size`` rows, of which the first ``rows`` are real."""
+
+    arrays: list[Any]
+    rows: int
+    steps: int
+    batch_size: int
+    padded: bool = False  # whether the last batch was filled up with repeated rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How an epoch is cut: blocks of ``capacity`` batches; what becomes of the last, smaller batch."""
+
+    batch_size: int
+    capacity: int
+    pad_tail: bool  # fill the last batch up (rows are independent), or give it its own size
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, int, int, int]]:
+        """(first row, real rows, steps, batch size) of each block."""
+        full, tail = divmod(rows, self.batch_size)
+        if tail and self.pad_tail:
+            full, tail = full + 1, 0
+        for first in range(0, full, self.capacity):
+            steps = min(self.capacity, full - first)
+            start = first * self.batch_size
+            yield start, min(rows, (first + steps) * self.batch_size) - start, steps, self.batch_size
+        if tail:
+            yield rows - tail, tail, 1, tail
+
+
+class Feed:
+    """Blocks of some arrays, epoch after epoch.
+
+    Args:
+        leaves: NumPy or JAX arrays with as many rows each.
+        plan: how an epoch is cut.
+        keep: whether the blocks of the first epoch are kept on the device (data in a fixed order that fits).
+    """
+
+    def __init__(self, leaves: list[Any], plan: Plan, keep: bool = False):
+        self.leaves = [np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
+        self.rows = leaves[0].shape[0]
+        self.plan = plan
+        self._kept: list[Block] | None = [] if keep else None
+        self._threads: _Prefetch | None = None
+
+    def epoch(self, order: np.ndarray | None = None) -> Iterator[Block]:
+        """The blocks of one epoch, in the given order of rows (None: as they are). Gathering begins at once."""
+        if self._kept:
+            return iter(self._kept)
+        spans = list(self.plan.blocks(self.rows))
+        if len(spans) == 1 or self._kept is not None:
+            blocks = [self._gather(span, order) for span in spans]
+            if self._kept is not None:
+                self._kept = blocks
+            return iter(blocks)
+        self._threads = _Prefetch(lambda span: self._gather(span, order), spans)
+        return self._threads
+
+    def close(self) -> None:
+        """Ends the gathering of an epoch that is not finished."""
+        if self._threads is not None:
+            self._threads.close()
+
+    def _gather(self, span: tuple[int, int, int, int], order: np.ndarray | None) -> Block:
+        start, rows, steps, batch_size = span
+        capacity = (self.plan.capacity if batch_size == self.plan.batch_size else 1) * batch_size
+        wanted = steps * batch_size
+        arrays = []
+        for leaf in self.leaves:
+            out = np.empty((capacity, *leaf.shape[1:]), leaf.dtype)
+            if order is None:
+                out[:rows] = leaf[start : start + rows]
+            else:
+                np.take(leaf, order[start : start + rows], axis=0, out=out[:rows], mode="clip")
+            if wanted > rows:  # repeats real rows: they cannot give NaN where the others do not
+                out[rows:wanted] = out[np.arange(rows, wanted) % rows]
+            out[wanted:] = 0
+            arrays.append(jax.device_put(out))
+        return Block(arrays, rows, steps, batch_size, wanted > rows)
+
+
+class _Prefetch:
+    """``make(span)`` for each span, by a thread that is a few ahead. An error there is raised here."""
+
+    def __init__(self, make: Any, spans: list[Any]):
+        self._ready: queue.Queue[Any] = queue.Queue(_AHEAD)
+        self._stop = threading.Event()
+        self._left = len(spans)
+        self._thread = threading.Thread(target=self._work, args=(make, spans), name="pellucid-feed", daemon=True)
+        self._thread.start()
+
+    def _work(self, make: Any, spans: list[Any]) -> None:
+        try:
+            for span in spans:
+                self._put(make(span))
+        except BaseException as error:
+            self._put(error)
+
+    def _put(self, item: Any) -> None:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._ready.put(item, timeout=0.1)
+                return
+
+    def __iter__(self) -> Iterator[Block]:
+        return self
+
+    def __next__(self) -> Block:
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        item = self._ready.get()
+        if isinstance(item, BaseException):
+            self._left = 0
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Ends the thread of an epoch that is not finished."""
+        self._stop.set()
+        while not self._ready.empty():
+            self._ready.get_nowait()

@@ -1,0 +1,403 @@
+"""The loop: ``fit``, ``evaluate`` and ``predict``. The only file with mutable loop state."""
+
+from __future__ import annotations
+
+import collections
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from pellucid.core import seeds
+from pellucid.core.layer import Layer
+from pellucid.graph.cache import GraphCache
+from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.ledger import Reason, Run
+from pellucid.training import steps
+from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
+from pellucid.training.compiled import Objective
+from pellucid.training.data import ArrayData, Block, Feed, split_off
+from pellucid.training.data.feed import Plan
+from pellucid.training.machine import Machine
+from pellucid.training.programs import Program
+
+_IN_FLIGHT = 4  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
+
+
+class Runner:
+    """Runs the blocks of some data for one purpose: finds the graph, decides on padding, makes programs.
+
+    Args:
+        machine: of the model.
+        purpose: "train", "test" or "predict".
+        data: checked arrays.
+        batch_size: rows of a batch.
+        caller: for the ledger.
+        each_step: whether every dispatch shall be one step long.
+    """
+
+    def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str, each_step: bool = False):
+        self.machine, self.purpose, self.caller, self.each_step = machine, purpose, caller, each_step
+        self.training = purpose == "train"
+        self.batch_size = min(batch_size, data.rows)
+        self.rows = data.rows
+        self.batches = -(-data.rows // self.batch_size)
+        self.data = data
+        self.bytes_a_batch = sum(leaf.nbytes // max(1, data.rows) for leaf in jax.tree.leaves(data.tree())) * self.batch_size
+        self._programs: dict[tuple[int, bool], Program] = {}
+        self.prepare()
+
+    # ---- Graph and programs ----
+
+    def prepare(self) -> None:
+        """Finds (or captures) the graph, matches losses and metrics, and decides what becomes of the last batch."""
+        captures: GraphCache = self.machine.captures
+        self.graph: Graph = captures.graph_for(self._specs(self.batch_size)[0], self.batch_size, self.training, self.caller)
+        self._programs.clear()
+        self.objective: Objective | None = None
+        if self.purpose != "predict":
+            outputs = self._output_specs()
+            self.objective = self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
+        tail = self.rows % self.batch_size
+        self.why_not = self._why_not_pad(tail) if tail else None
+        self.pads = bool(tail) and self.why_not is None
+        self.form = self.machine.form(self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step)
+
+    def _specs(self, rows: int) -> tuple:
+        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
+
+    def _output_specs(self) -> Any:
+        return jax.tree.map(
+            lambda shape, var: jax.ShapeDtypeStruct(tuple(self.batch_size if d is None else d for d in shape), var),
+            self.graph.outputs,
+            self.graph.output_dtypes,
+            is_leaf=lambda s: isinstance(s, tuple) and all(d is None or isinstance(d, int) for d in s),
+        )
+
+    def _why_not_pad(self, tail: int) -> str | None:
+        """None where the last batch can be filled up with repeated rows, exactly; else the reason."""
+        if not self.graph.serves(self.graph.signature, {BATCH: tail}, self.training):
+            return "`call` asks for the size of the batch"
+        coupling = self.graph.coupling(self.training)
+        if coupling is not None:
+            return str(coupling)
+        if self.objective is None:
+            return None
+        return steps.objective_coupling(self.objective, self._output_specs(), self.data.y)
+
+    def plan(self) -> Plan:
+        """How an epoch is cut."""
+        return Plan(self.batch_size, self.form.capacity, self.pads)
+
+    def run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
+        """Runs a block: (steps so far, program, its outputs) after each dispatch. A changed attribute is noticed before each."""
+        done = 0
+        while done < block.steps:
+            if not self.machine.captures.is_current(self.graph):
+                self.prepare()
+            program = self._program(block)
+            steps_now = block.steps if program.form.loop else 1
+            outputs = program.dispatch(block, done, steps_now)
+            done += steps_now
+            yield done, program, outputs
+
+    def _program(self, block: Block) -> Program:
+        key = (block.batch_size, block.padded)
+        if key not in self._programs:
+            self._programs[key] = self._make(block)
+        return self._programs[key]
+
+    def _make(self, block: Block) -> Program:
+        graph, form = self.graph, self.form
+        if block.batch_size != self.batch_size:  # the last batch at its own size
+            graph = self.machine.captures.graph_for(self._specs(block.batch_size)[0], block.batch_size, self.training, self.caller)
+            form = self.machine.form(self.purpose, graph, block.batch_size, 1, 0, False, True)
+            reason = f"the last batch has {block.batch_size} rows, and it cannot be padded: {self.why_not}"
+        else:
+            kind = {"train": "training", "test": "validation and evaluation", "predict": "prediction"}[self.purpose]
+            reason = f"{kind} in {self.caller}" + ("; the last batch is padded with repeated rows, exactly" if self.pads else "")
+        capacity = block.arrays[0].shape[0] // block.batch_size
+        form = type(form)(block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size))
+        return self.machine.program(self.purpose, graph, self._specs(block.batch_size), form, self.objective, reason)
+
+
+# ---- fit ----
+
+
+def fit(
+    machine: Machine,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    epochs: int,
+    verbose: Any,
+    callbacks: Iterable[Callback] | None,
+    validation_split: float,
+    validation_data: Any,
+    shuffle: bool,
+    sample_weight: Any,
+    initial_epoch: int,
+    validation_batch_size: int | None,
+    validation_freq: int | list[int],
+) -> History:
+    """Trains; see ``Model.fit``."""
+    settings = machine.need_settings("fit")
+    batch_size = _positive("fit", "batch_size", 32 if batch_size is None else batch_size)
+    _positive("fit", "epochs", epochs)
+    data = ArrayData.check(x, y, sample_weight)
+    validation = None
+    if validation_data is not None:
+        validation = _validation(validation_data)
+    elif validation_split:
+        data, validation = split_off(data, validation_split)
+    history = History()
+    bar = _bar(verbose)
+    batches = -(-data.rows // min(batch_size, data.rows))
+    others = CallbackList([history, *(callbacks or [])], machine.layer, {"epochs": epochs, "steps": batches, "verbose": verbose})
+    machine.history, machine.stop_training = history, False
+    each_step = others.listens("train", to_each_step=True)
+    if settings.run_eagerly:
+        runner: Any = EagerRunner(machine, "train", data, batch_size, "fit")
+    else:
+        runner = Runner(machine, "train", data, batch_size, "fit", each_step)
+    tester = None
+    feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
+    orders = _orders(data.rows, shuffle)
+    others.call("on_train_begin")
+    logs: dict[str, Any] = {}
+    try:
+        waiting = feed.epoch(next(orders))
+        for epoch in range(initial_epoch, epochs):
+            others.call("on_epoch_begin", epoch)
+            runner.objective.reset()
+            if bar:
+                bar.begin(f"Epoch {epoch + 1}/{epochs} ", runner.batches)
+            last = _one_pass(runner, waiting, "train", others, bar)
+            if epoch + 1 < epochs:  # gathered while the device still computes
+                waiting = feed.epoch(next(orders))
+            logs = last()
+            if validation is not None and _is_due(epoch + 1, validation_freq):
+                if tester is None:
+                    size = _positive("fit", "validation_batch_size", validation_batch_size or batch_size)
+                    tester = _Tester(machine, validation, size, "fit")
+                logs.update({f"val_{k}": v for k, v in tester.run(others).items()})
+            if bar:
+                bar.end(logs)
+            others.call("on_epoch_end", epoch, logs)
+            if machine.stop_training:
+                break
+    except BaseException:
+        if bar:
+            bar.abandon()
+        raise
+    finally:
+        feed.close()
+    others.call("on_train_end", logs)
+    return history
+
+
+class _Tester:
+    """A pass of evaluation over the same data, as often as wanted."""
+
+    def __init__(self, machine: Machine, data: ArrayData, batch_size: int, caller: str, each_step: bool = False):
+        eager = machine.need_settings(caller).run_eagerly
+        self.runner: Any = EagerRunner(machine, "test", data, batch_size, caller) if eager else Runner(machine, "test", data, batch_size, caller, each_step)
+        self.feed = Feed(jax.tree.leaves(data.tree()), self.runner.plan(), keep=sum(a.nbytes for a in jax.tree.leaves(data.tree())) < 2**26)
+
+    def run(self, callbacks: CallbackList, bar: ProgressBar | None = None) -> dict[str, Any]:
+        callbacks.call("on_test_begin")
+        self.runner.objective.reset()
+        if bar:
+            bar.begin("", self.runner.batches)
+        logs = _one_pass(self.runner, self.feed.epoch(), "test", callbacks, bar)()
+        if bar:
+            bar.end(logs)
+        callbacks.call("on_test_end", logs)
+        return logs
+
+
+def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: CallbackList, bar: ProgressBar | None) -> Any:
+    """Runs all blocks. Returns a function that waits for the device and gives the logs."""
+    listens = callbacks.listens(part, to_each_step=False)
+    flying: collections.deque[Any] = collections.deque()
+    before, last = 0, None
+    for block in blocks:
+        if listens:
+            callbacks.call(f"on_{part}_batch_begin", before)
+        for done, program, packed in runner.run(block):
+            last = (program, packed)
+            flying.append((before + done, *last))
+            if listens:
+                callbacks.call(f"on_{part}_batch_end", before + done - 1, program.logs(packed))
+                if runner.machine.stop_training and part == "train":
+                    return lambda: program.logs(packed)
+                if done < block.steps:
+                    callbacks.call(f"on_{part}_batch_begin", before + done)
+            if len(flying) > _IN_FLIGHT:
+                jax.block_until_ready(flying.popleft()[2])
+            if bar and bar.wants():
+                ready = [f for f in flying if all(a.is_ready() for a in jax.tree.leaves(f[2]))]
+                if ready:
+                    steps_done, maker, newest = ready[-1]
+                    bar.draw(steps_done, maker.logs(newest))
+        before += block.steps
+    assert last is not None
+    program, packed = last
+    return lambda: program.logs(packed)
+
+
+def _orders(rows: int, shuffle: bool) -> Iterator[np.ndarray | None]:
+    """The order of rows of each epoch."""
+    generator = np.random.default_rng(seeds.next_seed("shuffle")) if shuffle else None
+    while True:
+        yield None if generator is None else generator.permutation(rows)
+
+
+def _is_due(epoch: int, frequency: int | list[int]) -> bool:
+    return epoch in frequency if isinstance(frequency, list | tuple | set) else epoch % frequency == 0
+
+
+def _validation(given: Any) -> ArrayData:
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise ValueError(f"fit: validation_data is a {type(given).__name__}; expected (x, y) or (x, y, sample_weight).")
+    return ArrayData.check(*given, where="fit(validation_data)")
+
+
+def _positive(where: str, argument: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
+        raise ValueError(f"{where}: {argument}={value!r}; expected a positive whole number.")
+    return int(value)
+
+
+def _bar(verbose: Any) -> ProgressBar | None:
+    if verbose not in ("auto", 0, 1, 2, True, False):
+        raise ValueError(f"verbose={verbose!r}; expected 'auto', 0, 1 or 2.")
+    return ProgressBar(1 if verbose == "auto" else int(verbose)) if verbose else None
+
+
+# ---- evaluate, predict, single batches ----
+
+
+def evaluate(machine: Machine, data: ArrayData, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None) -> dict[str, Any]:
+    """The losses and metrics of data; see ``Model.evaluate``."""
+    machine.need_settings("evaluate")
+    size = _positive("evaluate", "batch_size", 32 if batch_size is None else batch_size)
+    listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose})
+    tester = _Tester(machine, data, size, "evaluate", listeners.listens("test", to_each_step=True))
+    return tester.run(listeners, _bar(verbose))
+
+
+def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None) -> Any:
+    """The outputs for inputs, as NumPy arrays; see ``Model.predict``."""
+    data = ArrayData.check(x, where="predict")
+    size = _positive("predict", "batch_size", 32 if batch_size is None else batch_size)
+    listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose})
+    listens = listeners.listens("predict", to_each_step=False)
+    eager = machine.settings is not None and machine.settings.run_eagerly
+    runner: Any = EagerRunner(machine, "predict", data, size, "predict") if eager else Runner(machine, "predict", data, size, "predict", listens)
+    bar = _bar(verbose)
+    listeners.call("on_predict_begin")
+    if bar:
+        bar.begin("", runner.batches)
+    pieces: list[Any] = []
+    before = 0
+    for block in Feed(jax.tree.leaves(data.tree()), runner.plan()).epoch():
+        left = block.rows
+        for done, program, outputs in runner.run(block):
+            steps_now = block.steps if program.form.loop else 1
+            real = min(left, steps_now * block.batch_size)
+            left -= real
+            pieces.append((outputs, real))
+            if listens:
+                listeners.call("on_predict_batch_begin", before + done - 1)
+                listeners.call("on_predict_batch_end", before + done - 1, {"outputs": outputs})
+            if len(pieces) > _IN_FLIGHT:
+                pieces[-_IN_FLIGHT - 1] = _fetched(*pieces[-_IN_FLIGHT - 1])
+        before += block.steps
+    fetched = [_fetched(*p)[0] for p in pieces]
+    if bar:
+        bar.end({})
+    listeners.call("on_predict_end")
+    return jax.tree.map(lambda *parts: parts[0] if len(parts) == 1 else np.concatenate(parts), *fetched)
+
+
+def _fetched(outputs: Any, real: int | None) -> tuple[Any, None]:
+    if real is None:
+        return outputs, None
+    return jax.tree.map(lambda o: np.array(o[:real] if isinstance(o, np.ndarray) else np.asarray(o)[:real]), outputs), None
+
+
+def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any:
+    """One step with one batch: logs (train, test) or outputs (predict)."""
+    if purpose != "predict":
+        machine.need_settings(where)
+    eager = machine.settings is not None and machine.settings.run_eagerly
+    runner: Any = EagerRunner(machine, purpose, data, data.rows, where) if eager else Runner(machine, purpose, data, data.rows, where)
+    (block,) = Feed(jax.tree.leaves(data.tree()), runner.plan()).epoch()
+    ((_, program, out),) = runner.run(block)
+    return program.logs(out) if purpose != "predict" else _fetched(out, data.rows)[0]
+
+
+# ---- run_eagerly ----
+
+
+class EagerRunner:
+    """Runs ``call`` in Python on every step, with the same steps as the compiled ones."""
+
+    loop = False
+
+    def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str):
+        self.machine, self.purpose, self.data, self.caller = machine, purpose, data, caller
+        self.form = self
+        self.batch_size = min(batch_size, data.rows)
+        self.batches = -(-data.rows // self.batch_size)
+        self.objective: Objective | None = None
+        if purpose != "predict":
+            self.objective = machine.objective or self._first_objective()
+
+    def _first_objective(self) -> Objective:
+        x, y, _ = jax.tree.map(lambda a: a[: self.batch_size], self.data.tree())
+        graph = self.machine.captures.last
+        if graph is not None:
+            names, outputs, losses = graph.output_names, self._call(x)[0], graph.losses > 0
+        else:
+            outputs, added = self._call(x)
+            count = len(jax.tree.leaves(outputs))
+            names, losses = [f"output_{i + 1}" for i in range(count)], bool(added)
+        return self.machine.objective_for(outputs, names, y, losses, self.caller)
+
+    def _call(self, x: Any) -> tuple[Any, list[Any]]:
+        started = time.perf_counter()
+        layer = self.machine.layer
+        outputs = Layer.__call__(layer, x, training=self.purpose == "train")
+        sentence = "run_eagerly=True runs `call` in Python on every step"
+        run = Run("eager", Reason.EAGER, sentence, self.caller, "batches as they come", self.purpose == "train", time.perf_counter() - started)
+        self.machine.captures.ledger.add(run)
+        return outputs, layer.losses
+
+    def plan(self) -> Plan:
+        return Plan(self.batch_size, 1, False)
+
+    def logs(self, logs: dict[str, Any]) -> dict[str, Any]:
+        return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in logs.items()}
+
+    def run(self, block: Block) -> Iterator[tuple[int, Any, Any]]:
+        batch = jax.tree.unflatten(jax.tree.structure(self.data.tree()), block.arrays)
+        if self.purpose == "predict":
+            yield 1, self, self._call(batch[0])[0]
+            return
+        objective = self.objective
+        assert objective is not None
+        settings = self.machine.need_settings(self.caller)
+        if self.purpose == "train":
+            variables = self.machine.layer.trainable_variables
+            step = steps.train_step(self._call, objective, settings.optimizer, variables)
+        else:
+            step = steps.test_step(self._call, objective)
+        step(batch, None, float(block.rows))
+        yield 1, self, {k: np.asarray(v) for k, v in objective.results().items()}
+
+
+__all__ = ["Runner", "evaluate", "fit", "on_batch", "predict"]

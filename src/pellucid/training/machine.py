@@ -1,0 +1,112 @@
+"""Machine: what a model has beside its layers: graphs, settings of ``compile``, programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from pellucid.core.layer import Layer
+from pellucid.graph.cache import GraphCache
+from pellucid.graph.cost import cost
+from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.ledger import Program as ProgramEntry
+from pellucid.training import steps
+from pellucid.training.compiled import Objective, Settings
+from pellucid.training.programs import Form, Program, choose_form
+
+
+class Machine:
+    """Graphs, programs and settings of one model. Everything in it can be made again from the model, apart from the settings."""
+
+    def __init__(self, layer: Layer):
+        self.layer = layer
+        self.captures = GraphCache(layer)
+        self.settings: Settings | None = None
+        self.stop_training = False
+        self.history: Any = None
+        self._objectives: dict[Any, Objective] = {}
+        self._programs: dict[Any, Program] = {}
+
+    def compile(self, settings: Settings) -> None:
+        """Takes new settings. Programs made with the old ones are dropped, graphs stay."""
+        self.settings = settings
+        self._objectives.clear()
+        self._programs = {k: p for k, p in self._programs.items() if k[0] == "predict"}
+
+    def need_settings(self, where: str) -> Settings:
+        """The settings, or an error that says to call ``compile``."""
+        if self.settings is None:
+            raise ValueError(f"{where}: the model has no loss and optimizer yet. Call model.compile(optimizer='sgd', loss='mse') (or others) first.")
+        return self.settings
+
+    @property
+    def objective(self) -> Objective | None:
+        """The losses and metrics in use: the newest."""
+        return next(reversed(self._objectives.values()), None)
+
+    def objective_for(self, outputs: Any, names: list[str], y: Any, with_losses: bool, where: str) -> Objective:
+        """Losses and metrics matched with outputs; the same ones for the same structures."""
+        settings = self.need_settings(where)
+        leaves, tree = jax.tree.flatten(outputs)
+        kinds = tuple((len(leaf.shape), tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in (*leaves, *jax.tree.leaves(y)))
+        key = (tree, tuple(names), jax.tree.structure(y), kinds, with_losses)
+        if key not in self._objectives:
+            self._objectives[key] = Objective(settings, outputs, names, y, with_losses)
+        return self._objectives[key]
+
+    # ---- Programs ----
+
+    def program(
+        self,
+        purpose: str,
+        graph: Graph,
+        batch: tuple,
+        form: Form,
+        objective: Objective | None,
+        reason: str,
+    ) -> Program:
+        """The program for a purpose ("train", "test", "predict") on blocks of a form; compiled when it is first dispatched.
+
+        Args:
+            purpose: what a step does.
+            graph: what it computes.
+            batch: ``(x, y, sample_weight)`` as ``ShapeDtypeStruct``s at the batch size.
+            form: of the blocks.
+            objective: losses and metrics, where the purpose needs them.
+            reason: why it is needed, for the ledger.
+        """
+        variables = tuple(self.layer.trainable_variables) if purpose == "train" else ()
+        specs, tree = jax.tree.flatten(batch)
+        frozen = tuple(layer.trainable for layer in self.layer._flatten_layers())
+        key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables, frozen)
+        if key not in self._programs:
+            self._programs[key] = self._make(purpose, graph, tree, specs, form, objective, variables)
+            self._programs[key].entry = self.captures.ledger.add_program(ProgramEntry(purpose, form.batch_size, reason, loop=form.loop))
+            self._programs[key].graph = graph  # keeps its id from being used again
+        return self._programs[key]
+
+    def _make(self, purpose: str, graph: Graph, tree: Any, specs: list, form: Form, objective: Objective | None, variables: tuple) -> Program:
+        def forward(x: Any) -> tuple[Any, list[Any]]:
+            return graph.run(x, purpose == "train", form.batch_size)
+
+        if purpose == "predict":
+            return Program(steps.predict_step(forward), tree, specs, form)
+        assert objective is not None
+        assert self.settings is not None
+        if purpose == "train":
+            self.settings.optimizer.build(variables)
+            step = steps.train_step(forward, objective, self.settings.optimizer, variables)
+        else:
+            step = steps.test_step(forward, objective)
+        return Program(step, tree, specs, form, objective.results)
+
+    def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
+        """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
+        wanted: Any = 1 if each_step else "auto" if self.settings is None else self.settings.steps_per_execution
+        for key, program in self._programs.items():
+            made: Form = program.form
+            fits = made.batch_size == batch_size and made.masked == masked and made.loop and made.capacity * 8 >= min(batches, 64)
+            if key[:2] == (purpose, id(graph)) and wanted == "auto" and batches > 1 and fits:
+                return made
+        return choose_form(cost(graph.jaxpr, {BATCH: batch_size}), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train")

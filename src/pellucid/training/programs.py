@@ -1,0 +1,204 @@
+"""Programs: steps compiled by XLA, and their dispatch.
+
+A program works on a block of batches. Short steps are all overhead, so that a program is a loop over the batches of a block:
+many steps in one dispatch, their number a run-time argument. XLA runs the body of a loop on a CPU with fewer threads, so that
+long steps and convolutions are dispatched one by one there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from pellucid.core.frame import Frame
+from pellucid.core.variable import Variable
+from pellucid.graph.capture import Trace, trace
+from pellucid.graph.cost import Cost
+from pellucid.training.data import Block
+
+LOOP_FLOPS = 1e8  # of a training step: above, a step takes longer than a millisecond, and a CPU runs it as fast or faster alone
+LOOP_STEPS = 512  # at most in one dispatch
+DISPATCH_FLOPS = 2e10  # keeps a dispatch well below half a second
+BLOCK_BYTES = 16 * 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """How a program is laid out: batches a block holds, whether it loops over them, whether the last may be padded."""
+
+    batch_size: int
+    capacity: int
+    loop: bool
+    masked: bool
+
+
+class Program:
+    """A step, compiled for blocks of one form.
+
+    Args:
+        step: ``step(batch, rows, count)``, stateful; see ``training.steps``.
+        batch_tree: structure of a batch.
+        specs: ``ShapeDtypeStruct`` of each array of a batch.
+        form: the layout.
+        results: a stateful function without arguments whose value is wanted after the last step, or None.
+    """
+
+    def __init__(self, step: Callable, batch_tree: Any, specs: list[jax.ShapeDtypeStruct], form: Form, results: Callable | None = None):
+        self.form = form
+        mask = jax.ShapeDtypeStruct((form.batch_size,), "float32")
+        count = jax.ShapeDtypeStruct((), "float32")
+
+        def run(*leaves: Any) -> Any:
+            *leaves, rows, count = leaves
+            batch = jax.tree.unflatten(batch_tree, leaves)
+            return step(batch, rows if form.masked else None, count if form.masked else float(form.batch_size))
+
+        self.step: Trace = trace(run, [*specs, mask, count])
+        self.log_names: list[str] = []
+
+        def run_results() -> list[Any]:
+            logs = results()  # type: ignore[misc]
+            self.log_names = list(logs)
+            return list(logs.values())
+
+        self.results: Trace | None = None if results is None else trace(run_results, [])
+        read = dict.fromkeys([*self.step.reads, *(self.results.reads if self.results else ())])
+        self.writes: list[Variable] = list(self.step.writes)
+        self.reads: list[Variable] = [v for v in read if v not in set(self.writes)]
+        self.calls_back = self.step.has_effects
+        # a program that calls Python may fail in the middle, and a donated weight would be gone then
+        self._compiled = jax.jit(self._pure, donate_argnums=() if self.calls_back else (0,))
+        self.dispatched = False
+        self.entry: Any = None  # of the ledger
+        self.graph: Any = None
+
+    # ---- The pure function ----
+
+    def _pure(self, written: list, read: list, arrays: list, first: Any, steps: Any, rows: Any) -> tuple[list, Any]:
+        fixed = dict(zip(self.reads, read, strict=True))
+        size, capacity = self.form.batch_size, self.form.capacity
+
+        def one(i: Any, written: list) -> tuple[list, Any]:
+            batch = arrays if capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
+            start = i * size
+            mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
+            count = jnp.clip(rows - start, 0, size).astype("float32")
+            with Frame({**fixed, **dict(zip(self.writes, written, strict=True))}) as frame:
+                outputs = self.step.run([*batch, mask, count])
+                return [frame.values[v] for v in self.writes], outputs
+
+        if self.form.loop:
+            made = jax.eval_shape(one, np.int32(0), written)[1]
+            buffers = jax.tree.map(lambda o: jnp.zeros((capacity * size, *o.shape[1:]), o.dtype), made)
+
+            def turn(i: Any, state: tuple) -> tuple:
+                written, buffers = state
+                written, outputs = one(i, written)
+                return written, jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs)
+
+            written, outputs = lax.fori_loop(first, first + steps, turn, (written, buffers))
+        else:
+            written, outputs = one(first, written)
+        if self.results is not None:
+            with Frame({**fixed, **dict(zip(self.writes, written, strict=True))}):
+                outputs = _packed(self.results.run([]))
+        return written, outputs
+
+    # ---- Dispatch ----
+
+    def dispatch(self, block: Block, first: int = 0, steps: int = 1) -> Any:
+        """Starts some steps of a block and assigns the new values of variables. Nothing is waited for.
+
+        Returns:
+            what the step (or ``results``) gives, on the device.
+        """
+        started = time.perf_counter()
+        written = [v.array if not v.handed_out or self.calls_back else v.array.copy() for v in self.writes]
+        read = [v.array for v in self.reads]
+        numbers = (np.int32(first), np.int32(steps), np.int32(block.rows))
+        with interrupts_held():
+            new, outputs = self._compiled(written, read, block.arrays, *numbers)
+            if self.calls_back:
+                jax.block_until_ready(new)
+                jax.effects_barrier()
+            for variable, value in zip(self.writes, new, strict=True):
+                variable.array = value
+        if not self.dispatched:
+            self.dispatched = True
+            if self.entry is not None:
+                self.entry.seconds = time.perf_counter() - started
+        return outputs
+
+    def logs(self, packed: tuple[Any, dict[int, Any]]) -> dict[str, Any]:
+        """What ``results`` gave, as Python floats (and arrays) by name. Waits for the device."""
+        vector, others = packed
+        scalars = iter(np.asarray(vector).tolist())
+        return {name: np.asarray(others[i]) if i in others else next(scalars) for i, name in enumerate(self.log_names)}
+
+    def run(self, block: Block) -> Iterator[tuple[int, Any]]:
+        """Dispatches all steps of a block: yields (steps so far, outputs) after each dispatch."""
+        if self.form.loop:
+            yield block.steps, self.dispatch(block, 0, block.steps)
+        else:
+            for i in range(block.steps):
+                yield i + 1, self.dispatch(block, i)
+
+
+def _packed(values: list[Any]) -> tuple[Any, dict[int, Any]]:
+    """Scalars as one vector: one transfer to the host instead of many."""
+    scalars = [jnp.asarray(v, "float32") for v in values if jnp.ndim(v) == 0]
+    return jnp.stack(scalars), {i: v for i, v in enumerate(values) if jnp.ndim(v)}
+
+
+def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, wanted: int | str, training: bool) -> Form:
+    """Loop or single steps, and how many batches a block holds.
+
+    Args:
+        work: of the forward graph at this batch size.
+        batch_size: rows of a batch.
+        batches: of one epoch.
+        bytes_a_batch: of its arrays.
+        masked: whether the last batch may be padded.
+        wanted: ``steps_per_execution``: a number or "auto".
+        training: whether gradients are computed, too.
+    """
+    room = max(1, min(batches, BLOCK_BYTES // max(1, bytes_a_batch)))
+    if wanted != "auto":
+        capacity = min(int(wanted), batches)
+        return Form(batch_size, capacity, capacity > 1, masked)
+    flops = work.flops * (3 if training else 1)
+    on_cpu = jax.default_backend() == "cpu"
+    loop = batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
+    most = max(1, min(room, LOOP_STEPS, int(DISPATCH_FLOPS / max(1.0, flops)))) if loop else min(room, 16)
+    pieces = -(-batches // most)
+    return Form(batch_size, -(-batches // pieces), loop, masked)
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits until the ``with`` is left: between the donation of old weights and the assignment of new ones."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[tuple] = []
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *args: caught.append(args))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            before(*caught[0])

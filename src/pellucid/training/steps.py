@@ -1,0 +1,102 @@
+"""Steps: what happens with one batch, as functions that are stateful to look at and pure to compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import export
+
+from pellucid.core.frame import value_and_grad
+from pellucid.core.variable import Variable
+from pellucid.graph import rows as rows_module
+from pellucid.graph.capture import trace
+from pellucid.metrics import MeanMetricWrapper
+from pellucid.optimizers import Optimizer
+from pellucid.training.compiled import Objective
+
+Forward = Callable[[Any], tuple[Any, list[Any]]]  # inputs -> (outputs, losses that `call` added)
+
+
+def train_step(forward: Forward, objective: Objective, optimizer: Optimizer, variables: Sequence[Variable]) -> Callable:
+    """``step((x, y, sample_weight), rows, count)``: loss, gradients, update, running means."""
+
+    def step(batch: tuple, rows: Any, count: Any) -> dict:
+        x, y, sample_weight = batch
+
+        def loss_of_weights() -> tuple[Any, Any]:
+            outputs, added = forward(x)
+            total, parts = objective.loss(y, outputs, sample_weight, rows, added)
+            return total, (outputs, parts)
+
+        (_, (outputs, parts)), grads = value_and_grad(loss_of_weights, variables, has_aux=True)()
+        optimizer.apply(grads, variables)
+        objective.tracker.update(parts, count)
+        objective.update_metrics(y, outputs, sample_weight, rows)
+        return {}
+
+    return step
+
+
+def test_step(forward: Forward, objective: Objective) -> Callable:
+    """``step((x, y, sample_weight), rows, count)``: loss and running means."""
+
+    def step(batch: tuple, rows: Any, count: Any) -> dict:
+        x, y, sample_weight = batch
+        outputs, added = forward(x)
+        _, parts = objective.loss(y, outputs, sample_weight, rows, added)
+        objective.tracker.update(parts, count)
+        objective.update_metrics(y, outputs, sample_weight, rows)
+        return {}
+
+    return step
+
+
+def predict_step(forward: Forward) -> Callable:
+    """``step((x, None, None), rows, count)``: the outputs."""
+
+    def step(batch: tuple, rows: Any, count: Any) -> Any:
+        return forward(batch[0])[0]
+
+    return step
+
+
+def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None:
+    """None where padded rows cannot change losses and metrics: losses are proved row by row, metrics take zero weights.
+
+    Args:
+        objective: losses and metrics.
+        outputs: ``ShapeDtypeStruct``s of the outputs at any batch size.
+        y: those of the targets.
+    """
+    leaves, targets = jax.tree.leaves(outputs), objective.targets(y)
+    functions = [(f"loss {loss.name!r}", loss.call, i) for i, loss in enumerate(objective.losses) if loss is not None]
+    for m in objective.metrics:
+        own = type(m.metric).__module__.split(".")[0] == "pellucid"
+        if isinstance(m.metric, MeanMetricWrapper):
+            metric = m.metric
+            functions.append((f"metric {m.log_name!r}", lambda t, o, f=metric: f.fn(t, o, **f.fn_kwargs), m.output))
+        elif not own:
+            return f"the metric {m.log_name!r} is not one of Pellucid's, so that padded rows might count"
+    for name, function, output in functions:
+        if targets[output] is None:
+            continue
+        specs = [_symbolic(a) for a in (targets[output], leaves[output])]
+        try:
+            jaxpr = trace(function, specs).jaxpr
+        except Exception as error:
+            return f"the {name} cannot be captured for any batch size ({type(error).__name__})"
+        found = rows_module.coupling(jaxpr, True)
+        shapes = [v.aval.shape for v in rows_module.parts(jaxpr).outvars]
+        if found is None and any(not s or isinstance(s[0], int) for s in shapes):
+            return f"the {name} gives no value for each row"
+        if found is not None:
+            return f"in the {name}, {found}"
+    return None
+
+
+def _symbolic(a: Any) -> jax.ShapeDtypeStruct:
+    (batch,) = export.symbolic_shape(rows_module.BATCH)
+    return jax.ShapeDtypeStruct((batch, *a.shape[1:]), jnp.dtype(a.dtype))

@@ -1,0 +1,6 @@
+"""Small things that scripts import beside layers and models."""
+
+from pellucid.utils.aliases import install_as_keras
+from pellucid.utils.seeding import set_random_seed
+
+__all__ = ["install_as_keras", "set_random_seed"]
