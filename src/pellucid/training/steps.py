@@ -80,10 +80,11 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
             functions.append((f"metric {m.log_name!r}", lambda t, o, f=metric: f.fn(t, o, **f.fn_kwargs), m.output))
         elif not own:
             return f"the metric {m.log_name!r} is not one of Pellucid's, so that padded rows might count"
+    (batch,) = export.symbolic_shape(rows_module.BATCH)
     for name, function, output in functions:
         if targets[output] is None:
             continue
-        specs = [_symbolic(a) for a in (targets[output], leaves[output])]
+        specs = [jax.ShapeDtypeStruct((batch, *a.shape[1:]), jnp.dtype(a.dtype)) for a in (targets[output], leaves[output])]
         try:
             jaxpr = trace(function, specs).jaxpr
         except Exception as error:
@@ -96,7 +97,3 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
             return f"in the {name}, {found}"
     return None
 
-
-def _symbolic(a: Any) -> jax.ShapeDtypeStruct:
-    (batch,) = export.symbolic_shape(rows_module.BATCH)
-    return jax.ShapeDtypeStruct((batch, *a.shape[1:]), jnp.dtype(a.dtype))
