@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, Primitive
 
 try:
     from jax._src import core, dtypes, source_info_util
     from jax._src.export.shape_poly import _DimExpr as SymbolicSize
+    from jax._src.core import Literal, Primitive  # jax.extend.core has them, too, but takes 15 ms to import
     from jax._src.interpreters import ad, pxla
 except ImportError as error:  # pragma: no cover - depends on the installed jax
     raise ImportError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import secrets
 import threading
 import zlib
 
@@ -44,9 +45,9 @@ def next_seed(stream: str) -> int:
     """
     global _entropy
     with _lock:
-        if _global_seed is None and _entropy is None:
-            _entropy = int(np.random.SeedSequence().entropy)  # type: ignore[arg-type]
-        root = _global_seed if _global_seed is not None else _entropy
+        if _entropy is None:
+            _entropy = secrets.randbits(64)
+        root = _entropy if _global_seed is None else _global_seed
         number = _counts[stream]
         _counts[stream] += 1
     # crc32, because Python's own hash of a string differs from process to process

@@ -64,7 +64,7 @@ class Variable:
                 value = initializer.value if isinstance(initializer, Variable) else initializer
                 if dtype is None and not hasattr(value, "dtype"):
                     value = dtypes.to_floatx(np.asarray(value))
-                self._array = jnp.array(value, dtype=None if dtype is None else dtypes.standardize_dtype(dtype), copy=True)
+                self._array = _own_copy(value, None if dtype is None else dtypes.standardize_dtype(dtype))
             self.shape, self.dtype = tuple(self._array.shape), self._array.dtype.name
 
     # ---- The value ----
@@ -87,7 +87,7 @@ class Variable:
         """The array itself, for code that keeps no reference to it."""
         if self._array is None:
             with jax.ensure_compile_time_eval():
-                self._array = jnp.array(self._pending(), dtype=self.dtype, copy=True)  # type: ignore[misc]
+                self._array = _own_copy(self._pending(), self.dtype)  # type: ignore[misc]
             if tuple(self._array.shape) != self.shape:
                 shape, self._array = self._array.shape, None
                 raise ValueError(f"The initializer of variable {self.path!r} returned shape {shape}; expected {self.shape}.")
@@ -110,8 +110,7 @@ class Variable:
             return
         if jax_compat.is_tracer(value):
             frame.require_frame_trace(None, f"variable {self.path!r} is assigned")
-        # a copy: the caller may change or keep the array that it gave
-        self.array = jnp.array(value, dtype=self.dtype, copy=True)
+        self.array = _own_copy(value, self.dtype)
 
     def assign_add(self, value: Any) -> None:
         """Adds to the value."""
@@ -198,6 +197,14 @@ class Variable:
         return self._number(bool)
 
     __hash__ = object.__hash__
+
+
+def _own_copy(value: Any, dtype: str | None) -> jax.Array:
+    """An array that nobody else holds: the caller may change or keep what it gave, a program may donate this one."""
+    if isinstance(value, jax.Array):
+        return jnp.array(value, dtype=dtype, copy=True)
+    array = np.array(value, dtype=None if dtype is None else jnp.dtype(dtype))
+    return jax.device_put(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False))  # compiles nothing
 
 
 def _operators() -> None:

@@ -32,10 +32,10 @@ class Optimizer:
         if not callable(learning_rate) and not isinstance(learning_rate, Variable) and not float(learning_rate) >= 0:
             raise ValueError(f"{type(self).__name__}: learning_rate={learning_rate!r}; expected a number of at least zero, or a schedule.")
         self.name = name or naming.snake_case(type(self).__name__)
-        self.iterations = _slot(_scalar(0, "int32"), f"{self.name}/iterations")
+        self.iterations = _slot(np.zeros((), "int32"), f"{self.name}/iterations")
         self.schedule: Callable | None = learning_rate if callable(learning_rate) else None
         rate = learning_rate.value if isinstance(learning_rate, Variable) else 0.0 if self.schedule else learning_rate
-        self._learning_rate = _slot(_scalar(rate, "float32"), f"{self.name}/learning_rate")
+        self._learning_rate = _slot(np.asarray(rate, "float32"), f"{self.name}/learning_rate")
         self._slots: dict[tuple[Variable, ...], tuple[Any, list[Variable]]] = {}
         self._transformation: Any = None
 
@@ -69,8 +69,10 @@ class Optimizer:
             return
         if self._transformation is None:
             self._transformation = self.transformation()
-        # one small program: op by op would compile each of them
-        state = jax.jit(self._transformation.init)([v.array for v in variables])
+        values = [v.array for v in variables]
+        state = jax.eval_shape(self._transformation.init, values)
+        if jax.tree.leaves(state):  # one small program: op by op would compile each of them
+            state = jax.jit(self._transformation.init)(values)
         leaves, tree = jax.tree.flatten(state)
         paths = [jax.tree_util.keystr(p).strip("[].'").replace("'", "") for p, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
         self._slots[key] = tree, [_slot(leaf, f"{self.name}/{path}") for leaf, path in zip(leaves, paths, strict=True)]
@@ -145,11 +147,9 @@ def get(identifier: Any) -> Optimizer:
     return made
 
 
-def _scalar(value: Any, dtype: str) -> jax.Array:
-    return jnp.array(np.asarray(value, dtype))
-
-
 def _slot(value: Any, name: str) -> Variable:
     variable = Variable(lambda *_: value, value.shape, value.dtype, trainable=False, name=name.rsplit("/", 1)[-1])
-    variable.path, variable.array = name, value
+    variable.path = name
+    if isinstance(value, jax.Array):
+        variable.array = value  # nobody else holds it
     return variable

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from pellucid.optimizers.optimizer import Optimizer, optax, registry
+
+
+class Rule(NamedTuple):
+    """An update rule of ours, in the form of an ``optax.GradientTransformation``."""
+
+    init: Callable
+    update: Callable
+
+
+_PLAIN = Rule(lambda params: (), lambda grads, state, params=None: (grads, state))
 
 
 @registry.named("sgd", "SGD")
@@ -26,7 +37,7 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
 
     def transformation(self) -> Any:
-        return optax().trace(self.momentum, self.nesterov) if self.momentum else optax().identity()
+        return optax().trace(self.momentum, self.nesterov) if self.momentum else _PLAIN
 
 
 class _Moments(NamedTuple):
@@ -79,7 +90,7 @@ class Adam(Optimizer):
             updates = [scale * m / (jnp.sqrt(v) + self.epsilon) for m, v in zip(first, second, strict=True)]
             return updates, _Moments(first, second, power_1, power_2)
 
-        return optax().GradientTransformation(init, update)
+        return Rule(init, update)
 
 
 @registry.named("adamw", "AdamW")
