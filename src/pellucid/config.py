@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+import jax
+
 from pellucid.core.dtypes import floatx, set_floatx
 
 _epsilon = 1e-7
+_data_budget: int | None = None
 
 
 def epsilon() -> float:
@@ -18,9 +23,23 @@ def set_epsilon(value: float) -> None:
     _epsilon = float(value)
 
 
+def data_budget() -> int:
+    """Bytes of data that ``fit`` puts on an accelerator whole; larger data are streamed. By default a quarter of its memory."""
+    if _data_budget is not None:
+        return _data_budget
+    stats = jax.devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 4
+
+
+def set_data_budget(size: int | None) -> None:
+    """Sets what ``data_budget`` returns, in bytes; None for a quarter of the device's memory."""
+    global _data_budget
+    _data_budget = None if size is None else int(size)
+
+
 def backend() -> str:
     """``"jax"``: there is no other."""
     return "jax"
 
 
-__all__ = ["backend", "epsilon", "floatx", "set_epsilon", "set_floatx"]
+__all__ = ["backend", "data_budget", "epsilon", "floatx", "set_data_budget", "set_epsilon", "set_floatx"]

@@ -17,8 +17,8 @@ import numpy as np
 
 try:
     from jax._src import core, dtypes, source_info_util
-    from jax._src.export.shape_poly import _DimExpr as SymbolicSize
     from jax._src.core import Literal, Primitive  # jax.extend.core has them, too, but takes 15 ms to import
+    from jax._src.export.shape_poly import _DimExpr as SymbolicSize
     from jax._src.interpreters import ad, pxla
 except ImportError as error:  # pragma: no cover - depends on the installed jax
     raise ImportError(
@@ -30,7 +30,7 @@ __all__ = ["Literal", "Primitive", "SymbolicSize"]
 InconclusiveSize = core.InconclusiveDimensionOperation
 _CLOSED = getattr(core, "ClosedJaxpr", None)  # merged into Jaxpr in jax 0.12
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_FOLDERS = [os.path.dirname(os.path.abspath(module.__file__)) for module in (jax, np)]
+_FOLDERS = [os.path.dirname(os.path.abspath(str(module.__file__))) for module in (jax, np)]
 _LIBRARIES = (_PACKAGE, *(f + os.sep for f in _FOLDERS), os.path.join(os.path.dirname(_FOLDERS[0]), "optax", ""), "<frozen")
 source_info_util.register_exclusion(_PACKAGE)  # JAX's own messages then point at the user's line, too
 
@@ -201,7 +201,10 @@ def custom_vjp_backward(eqn: Any, args: Sequence[Any]) -> list[Any]:
     out = eqn.params["bwd"].call_wrapped(*args)
     cotangents = out[0] if isinstance(out, tuple) and len(out) == 2 and isinstance(out[0], list | tuple) else out  # 0.12 adds logs
     inputs = eqn.invars[eqn.params["num_consts"] :]
-    return [jnp.zeros(v.aval.shape, v.aval.dtype) if isinstance(c, ad.Zero | ad.SymbolicZero) else c for c, v in zip(cotangents, inputs, strict=True)]
+    return [
+        jnp.zeros(v.aval.shape, v.aval.dtype) if isinstance(c, ad.Zero | ad.SymbolicZero) else c
+        for c, v in zip(cotangents, inputs, strict=True)
+    ]
 
 
 # ---- Places in the user's code ----

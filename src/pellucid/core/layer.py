@@ -137,7 +137,7 @@ class Layer:
             initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
         if isinstance(initializer, int | float | np.ndarray | jax.Array):
             value = np.broadcast_to(initializer, shape)
-            initializer = lambda *_: value  # noqa: E731
+            initializer = lambda *_: value
         variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable")
         self._state.variables.append(variable)
         return variable

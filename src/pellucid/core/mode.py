@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import itertools
 import sys
 import types
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def _operators() -> None:
     for name in ("add", "sub", "mul", "truediv", "and", "or", "xor"):
         setattr(TrainingFlag, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(other))
         setattr(TrainingFlag, f"__r{name}__", lambda self, other, op=f"__r{name}__": getattr(self.value, op)(other))
-    TrainingFlag.__invert__ = lambda self: ~self.value  # type: ignore[attr-defined]
+    setattr(TrainingFlag, "__invert__", lambda self: ~self.value)  # noqa: B010
 
 
 _operators()
@@ -90,7 +91,7 @@ def by_training(training: Any, if_training: Callable, if_not: Callable, *operand
 def needs_plain_bool(code: types.CodeType) -> bool:
     """Whether code tests ``is True``, ``is False`` or ``isinstance(…, bool)``, which no object can answer for a bool."""
     instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
-    for before, now in zip(instructions, instructions[1:], strict=False):
+    for before, now in itertools.pairwise(instructions):
         if now.opname == "IS_OP" and isinstance(before.argval, bool) and before.opname in ("LOAD_CONST", "LOAD_COMMON_CONSTANT"):
             return True
     return {"isinstance", "bool"} <= set(code.co_names)

@@ -38,7 +38,9 @@ class Registry:
         if isinstance(identifier, dict) and "class_name" in identifier:
             entry = self.entries.get(identifier["class_name"])
             if entry is None:
-                raise ValueError(f"There is no {self.kind} {identifier['class_name']!r}. {did_you_mean(identifier['class_name'], self.entries)}")
+                raise ValueError(
+                    f"There is no {self.kind} {identifier['class_name']!r}. {did_you_mean(identifier['class_name'], self.entries)}"
+                )
             return entry(**identifier.get("config", {}))
         if callable(identifier):
             return identifier() if isinstance(identifier, type) else identifier

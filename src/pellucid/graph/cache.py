@@ -59,8 +59,13 @@ class GraphCache:
         graph, about = capture_layer(self.layer, inputs, batch_size, training)
         if about["refused"]:
             kind, place, message = about["refused"]
-            run = Run("capture", reason, f"{sentence}; it stopped at {place}, which asks for a known batch size", caller, str(signature), training)
-            run.seconds, run.sentence = about["first_seconds"], f"{sentence}, but a symbolic batch was refused at {place} ({kind}: {message[:100]})"
+            run = Run(
+                "capture", reason, f"{sentence}; it stopped at {place}, which asks for a known batch size", caller, str(signature), training
+            )
+            run.seconds, run.sentence = (
+                about["first_seconds"],
+                f"{sentence}, but a symbolic batch was refused at {place} ({kind}: {message[:100]})",
+            )
             self.ledger.add(run)
             reason, sentence = Reason.CONCRETE, f"once more for batches of {batch_size}, because {place} needs to know the size"
         run = Run("capture", reason, sentence, caller, str(signature), graph.training, about["seconds"], about["effects"], graph)

@@ -174,7 +174,9 @@ def _leaf(x: Any) -> tuple:
     return ((None, *shape[1:]) if shape else ()), jnp.dtype(x.dtype).name
 
 
-def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: bool, arguments: dict | None = None) -> tuple[Graph, dict[str, Any]]:
+def capture_layer(
+    layer: Layer, inputs: Any, batch_size: int | None, training: bool, arguments: dict | None = None
+) -> tuple[Graph, dict[str, Any]]:
     """Runs ``call`` of a layer once and returns its graph, and what the ledger wants to know of the run.
 
     Args:
@@ -301,7 +303,9 @@ def specs_from_shapes(shapes: Any, dtype: str) -> Any:
     if isinstance(shapes, list | tuple):
         if all(d is None or isinstance(d, int | np.integer) for d in shapes):
             if any(d is None for d in shapes[1:]):
-                raise ValueError(f"build: shape {tuple(shapes)} has None in another place than the first; expected one unknown size, the batch.")
+                raise ValueError(
+                    f"build: shape {tuple(shapes)} has None in another place than the first; expected one unknown size, the batch."
+                )
             return jax.ShapeDtypeStruct((32 if not shapes or shapes[0] is None else int(shapes[0]), *map(int, shapes[1:])), dtype)
         return type(shapes)([specs_from_shapes(s, dtype) for s in shapes])
     if hasattr(shapes, "shape") and hasattr(shapes, "dtype"):

@@ -29,7 +29,9 @@ def _add(total: Cost, jaxpr: Any, sizes: dict[str, int], times: int) -> None:
     for eqn in parts(jaxpr).eqns:
         name = eqn.primitive.name
         out = sum(_size(v, sizes) for v in eqn.outvars)
-        nested = [v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)]
+        nested = [
+            v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)
+        ]
         if nested:
             length = eqn.params.get("length", 1) if name == "scan" else 1
             for inner in nested[:1] if name == "cond" else nested:

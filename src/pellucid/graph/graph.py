@@ -54,7 +54,9 @@ class SizeGuard:
         return self._ask(sizes) == self.answer
 
     def _ask(self, sizes: dict[str, int]) -> Any:
-        here, *others = (jax_compat.evaluate_size(s, sizes) if isinstance(s, jax_compat.SymbolicSize) else s for s in (self.size, *self.others))
+        here, *others = (
+            jax_compat.evaluate_size(s, sizes) if isinstance(s, jax_compat.SymbolicSize) else s for s in (self.size, *self.others)
+        )
         return getattr(here, self.operator)(*others)
 
     def __str__(self) -> str:
@@ -117,7 +119,9 @@ class Graph:
 
     def run(self, inputs: Any, training: bool, batch_size: int | None = None) -> tuple[Any, list[Any]]:
         """(outputs, losses that ``add_loss`` was given). Writes go to the active frame, or to the variables."""
-        arrays = [leaf for leaf, (kind, _) in zip(jax.tree.leaves(inputs, is_leaf=is_none), self.signature.leaves, strict=True) if kind != "value"]
+        arrays = [
+            leaf for leaf, (kind, _) in zip(jax.tree.leaves(inputs, is_leaf=is_none), self.signature.leaves, strict=True) if kind != "value"
+        ]
         sizes = {} if batch_size is None else {BATCH: batch_size}
         for leaf, (shape, _) in zip(arrays, (s for s in self.signature.leaves if s[0] != "value"), strict=True):
             if shape and shape[0] is None:

@@ -56,7 +56,9 @@ def content(value: Any, depth: int = _DEPTH) -> Any:
         if len(value) > _LARGE:
             return _Same(value), len(value)
         return dict, [(_Same(k) if not isinstance(k, PLAIN) else k, content(v, depth - 1)) for k, v in value.items()]
-    if dataclasses.is_dataclass(value) or (hasattr(value, "__dict__") and type(value).__module__.split(".")[0] not in ("jax", "jaxlib", "optax")):
+    if dataclasses.is_dataclass(value) or (
+        hasattr(value, "__dict__") and type(value).__module__.split(".")[0] not in ("jax", "jaxlib", "optax")
+    ):
         return type(value), content(dict(vars(value)), depth - 1)
     return _Same(value)
 
@@ -124,7 +126,7 @@ def watching() -> Iterator[dict[tuple[int, str], tuple[Layer, str]]]:
             reads.setdefault((id(layer), name), (layer, name))
         return value
 
-    Layer.__getattribute__ = reading  # type: ignore[method-assign]
+    Layer.__getattribute__ = reading  # type: ignore[method-assign, assignment]
     try:
         yield reads
     finally:

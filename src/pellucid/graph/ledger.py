@@ -81,7 +81,11 @@ class Ledger:
     def add(self, run: Run) -> Run:
         with self._lock:
             last = self.runs[-1] if self.runs else None
-            same = last is not None and run.kind == last.kind == "eager" and (run.reason, run.caller, run.training) == (last.reason, last.caller, last.training)
+            same = (
+                last is not None
+                and run.kind == last.kind == "eager"
+                and (run.reason, run.caller, run.training) == (last.reason, last.caller, last.training)
+            )
             if last is not None and same:
                 last.count += run.count
                 last.seconds += run.seconds
@@ -144,7 +148,8 @@ class Ledger:
             lines.append("  Everything else reads the captured graph: `call` does not run again for other batch sizes,")
             lines.append("  nor for validation and predict.")
         if self.programs:
-            lines.append(f"{len(self.programs)} program{'s were' if len(self.programs) > 1 else ' was'} compiled from the graph; `call` did not run for them:")
+            count = "1 program was" if len(self.programs) == 1 else f"{len(self.programs)} programs were"
+            lines.append(f"{count} compiled, without a run of `call`:")
             for p in self.programs:
                 form = "many steps in one dispatch" if p.loop else "one step a dispatch"
                 lines.append(f"  - {p.purpose}, batches of {p.batch_size} ({form}, {p.seconds:.2f} s): {p.reason}.")

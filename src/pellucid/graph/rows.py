@@ -116,7 +116,9 @@ def _check(eqn: Any, training: bool) -> None:
     rule = RULES.get(name)
     if rule is not None:
         rule(eqn, ins, outs)
-    nested = [v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)]
+    nested = [
+        v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)
+    ]
     if name in NESTING:
         for jaxpr in nested:
             _walk(jaxpr, training)
@@ -132,7 +134,20 @@ def _check(eqn: Any, training: bool) -> None:
 
 Rule = Callable[[Any, list, list], None]
 RULES: dict[str, Rule] = {}
-NESTING = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint", "remat2", "cond", "while", "scan"}
+NESTING = {
+    "jit",
+    "pjit",
+    "closed_call",
+    "core_call",
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "remat",
+    "checkpoint",
+    "remat2",
+    "cond",
+    "while",
+    "scan",
+}
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:
@@ -153,7 +168,7 @@ integer_pow is_finite le lgamma log log1p logistic lt max min mul name ne neg ne
 polygamma population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n shift_left
 shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta
 bitcast_convert_type empty full read_variable
-""".split():
+""".split():  # noqa: SIM905
     RULES[_name] = _keeps
 
 
@@ -161,7 +176,17 @@ def _moves(eqn: Any, ins: list, outs: list) -> None:
     """The one row axis may move: the types say where to."""
 
 
-for _name in ("broadcast_in_dim", "squeeze", "expand_dims", "transpose", "iota", "random_bits", "random_wrap", "random_unwrap", "random_seed"):
+for _name in (
+    "broadcast_in_dim",
+    "squeeze",
+    "expand_dims",
+    "transpose",
+    "iota",
+    "random_bits",
+    "random_wrap",
+    "random_unwrap",
+    "random_seed",
+):
     RULES[_name] = _moves
 
 
@@ -272,7 +297,9 @@ def _conv(eqn: Any, ins: list, outs: list) -> None:
 def _window(eqn: Any, ins: list, outs: list) -> None:
     for axis in ins:
         if axis is not None and (
-            eqn.params["window_dimensions"][axis] != 1 or eqn.params["window_strides"][axis] != 1 or tuple(eqn.params["padding"][axis]) != (0, 0)
+            eqn.params["window_dimensions"][axis] != 1
+            or eqn.params["window_strides"][axis] != 1
+            or tuple(eqn.params["padding"][axis]) != (0, 0)
         ):
             raise Coupled("a window goes over rows")
 

@@ -46,7 +46,9 @@ class Dense(Layer):
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
-            raise ValueError(f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected (batch, ..., features) with known features.")
+            raise ValueError(
+                f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected (batch, ..., features) with known features."
+            )
         self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer, name="kernel")
         self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
 
@@ -71,5 +73,3 @@ class Identity(Layer):
 
 def _shown(shape: tuple) -> str:
     return str(tuple(d if isinstance(d, int) else None for d in shape))
-
-

@@ -63,8 +63,8 @@ class BatchNormalization(Layer):
         def of_batch(x: Any) -> tuple:
             mean = x.mean(others)
             variance = jnp.square(x - _along(mean, axis, x.ndim)).mean(others)
-            self.moving_mean.assign(self.moving_mean * self.momentum + jax.lax.stop_gradient(mean) * (1 - self.momentum))
-            self.moving_variance.assign(self.moving_variance * self.momentum + jax.lax.stop_gradient(variance) * (1 - self.momentum))
+            self.moving_mean.assign(self.moving_mean.value * self.momentum + jax.lax.stop_gradient(mean) * (1 - self.momentum))
+            self.moving_variance.assign(self.moving_variance.value * self.momentum + jax.lax.stop_gradient(variance) * (1 - self.momentum))
             return mean, variance
 
         def running(x: Any) -> tuple:
@@ -118,7 +118,7 @@ class Normalization(Layer):
 
     def build(self, input_shape: Any) -> None:
         shape = tuple(input_shape[a] for a in self._axes(len(input_shape)))
-        given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float32"), shape)  # noqa: E731
+        given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float32"), shape)
         self.adapt_mean = self.add_weight(shape, given(self.input_mean, "zeros"), trainable=False, name="mean")
         self.adapt_variance = self.add_weight(shape, given(self.input_variance, "ones"), trainable=False, name="variance")
 
@@ -136,7 +136,9 @@ class Normalization(Layer):
         """Takes mean and variance from data of any length, (rows, ...)."""
         data = np.asarray(data)
         if data.dtype.kind not in "fiub" or not data.size:
-            raise ValueError(f"Normalization.adapt: data has shape {data.shape} and dtype {data.dtype}; expected numbers, at least one row.")
+            raise ValueError(
+                f"Normalization.adapt: data has shape {data.shape} and dtype {data.dtype}; expected numbers, at least one row."
+            )
         if data.ndim == 1:
             data = data[:, None]
         self._build_for((data,), {})

@@ -93,7 +93,9 @@ class Model(Layer):
         """
         if steps_per_execution != "auto" and (not isinstance(steps_per_execution, int) or steps_per_execution < 1):
             raise ValueError(f"compile: steps_per_execution={steps_per_execution!r}; expected a positive whole number or 'auto'.")
-        settings = Settings(optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution)
+        settings = Settings(
+            optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution
+        )
         settings.check_names()
         self._machine.compile(settings)
 

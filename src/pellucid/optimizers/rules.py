@@ -138,5 +138,3 @@ class RMSprop(Optimizer):
         scale = optax().scale_by_stddev if self.centered else optax().scale_by_rms
         rule = scale(decay=self.rho, eps=self.epsilon, eps_in_sqrt=True)
         return optax().chain(rule, optax().trace(self.momentum)) if self.momentum else rule
-
-

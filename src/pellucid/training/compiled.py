@@ -98,7 +98,11 @@ class Objective:
             given = getattr(settings, argument)
             for output, some in enumerate(self._metrics_for_outputs(given, argument)):
                 for one in some:
-                    metric = metrics_module.resolve(one, targets[output], leaves[output]) if targets[output] is not None else metrics_module.get(one)
+                    metric = (
+                        metrics_module.resolve(one, targets[output], leaves[output])
+                        if targets[output] is not None
+                        else metrics_module.get(one)
+                    )
                     log_name = f"{names[output]}_{metric.name}" if several else metric.name
                     self.metrics.append(OutputMetric(metric, output, log_name, weighted))
 
@@ -110,11 +114,15 @@ class Objective:
         if isinstance(given, dict):
             unknown = next((k for k in given if k not in self.names), None)
             if unknown is not None:
-                raise ValueError(f"compile: {argument} names an output {unknown!r} that the model does not have. {did_you_mean(unknown, self.names)}")
+                raise ValueError(
+                    f"compile: {argument} names an output {unknown!r} that the model does not have. {did_you_mean(unknown, self.names)}"
+                )
             return [given.get(name) for name in self.names]
         if isinstance(given, list | tuple):
             if len(given) != self.count:
-                raise ValueError(f"compile: {argument} has {len(given)} entries; expected {self.count}, one for each output ({', '.join(self.names)}).")
+                raise ValueError(
+                    f"compile: {argument} has {len(given)} entries; expected {self.count}, one for each output ({', '.join(self.names)})."
+                )
             return list(given)
         if self.count > 1 and not broadcast:
             raise ValueError(f"compile: {argument}={given!r}; expected a list or dict with one for each output ({', '.join(self.names)}).")
@@ -123,8 +131,15 @@ class Objective:
     def _metrics_for_outputs(self, given: Any, argument: str) -> list[list[Any]]:
         if self.count == 1 and isinstance(given, list | tuple) and not any(isinstance(g, list | tuple) for g in given):
             return [list(given)]
-        if isinstance(given, list | tuple) and self.count > 1 and not any(isinstance(g, list | tuple) for g in given) and len(given) != self.count:
-            raise ValueError(f"compile: {argument} has {len(given)} entries; expected one entry (or list) for each of {self.count} outputs.")
+        if (
+            isinstance(given, list | tuple)
+            and self.count > 1
+            and not any(isinstance(g, list | tuple) for g in given)
+            and len(given) != self.count
+        ):
+            raise ValueError(
+                f"compile: {argument} has {len(given)} entries; expected one entry (or list) for each of {self.count} outputs."
+            )
         chosen = self._for_outputs(given, argument, broadcast=True)
         return [[] if g is None else list(g) if isinstance(g, list | tuple) else [g] for g in chosen]
 
@@ -140,7 +155,8 @@ class Objective:
         leaves = jax.tree.leaves(y)
         if len(leaves) != self.count:
             raise ValueError(
-                f"y holds {len(leaves)} arrays and the model has {self.count} outputs ({', '.join(self.names)}); expected one target for each output."
+                f"y holds {len(leaves)} arrays and the model has {self.count} outputs ({', '.join(self.names)}); "
+                "expected one target for each output."
             )
         return leaves
 
@@ -171,7 +187,9 @@ class Objective:
             if loss is None:
                 continue
             if target is None:
-                raise ValueError(f"y has no target for output {name!r}, which has the loss {loss.name!r}; expected an array, or no loss for it.")
+                raise ValueError(
+                    f"y has no target for output {name!r}, which has the loss {loss.name!r}; expected an array, or no loss for it."
+                )
             value = loss(target, output, sample_weight=weight, rows=rows)
             parts.append(value)
             weighted = value if factor == 1.0 else factor * value
@@ -193,7 +211,9 @@ class Objective:
         logs = self.tracker.result()
         for m in self.metrics:
             value = m.metric.result()
-            logs.update({f"{m.log_name}_{k}" if k in logs else k: v for k, v in value.items()} if isinstance(value, dict) else {m.log_name: value})
+            logs.update(
+                {f"{m.log_name}_{k}" if k in logs else k: v for k, v in value.items()} if isinstance(value, dict) else {m.log_name: value}
+            )
         return logs
 
     @property

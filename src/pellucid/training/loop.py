@@ -63,7 +63,9 @@ class Runner:
         tail = self.rows % self.batch_size
         self.why_not = self._why_not_pad(tail) if tail else None
         self.pads = bool(tail) and self.why_not is None
-        self.form = self.machine.form(self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step)
+        self.form = self.machine.form(
+            self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step
+        )
 
     def _specs(self, rows: int) -> tuple:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
@@ -119,7 +121,9 @@ class Runner:
             kind = {"train": "training", "test": "validation and evaluation", "predict": "prediction"}[self.purpose]
             reason = f"{kind} in {self.caller}" + ("; the last batch is padded with repeated rows, exactly" if self.pads else "")
         capacity = block.arrays[0].shape[0] // block.batch_size
-        form = type(form)(block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size))
+        form = type(form)(
+            block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size)
+        )
         return self.machine.program(self.purpose, graph, self._specs(block.batch_size), form, self.objective, reason)
 
 
@@ -203,7 +207,11 @@ class _Tester:
 
     def __init__(self, machine: Machine, data: ArrayData, batch_size: int, caller: str, each_step: bool = False):
         eager = machine.need_settings(caller).run_eagerly
-        self.runner: Any = EagerRunner(machine, "test", data, batch_size, caller) if eager else Runner(machine, "test", data, batch_size, caller, each_step)
+        self.runner: Any = (
+            EagerRunner(machine, "test", data, batch_size, caller)
+            if eager
+            else Runner(machine, "test", data, batch_size, caller, each_step)
+        )
         self.feed = Feed(jax.tree.leaves(data.tree()), self.runner.plan(), keep=sum(a.nbytes for a in jax.tree.leaves(data.tree())) < 2**26)
 
     def run(self, callbacks: CallbackList, bar: ProgressBar | None = None) -> dict[str, Any]:
@@ -262,7 +270,7 @@ def _is_due(epoch: int, frequency: int | list[int]) -> bool:
 def _validation(given: Any) -> ArrayData:
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise ValueError(f"fit: validation_data is a {type(given).__name__}; expected (x, y) or (x, y, sample_weight).")
-    return ArrayData.check(*given, where="fit(validation_data)")
+    return ArrayData.check(given[0], given[1], given[2] if len(given) == 3 else None, where="fit(validation_data)")
 
 
 def _positive(where: str, argument: str, value: Any) -> int:
@@ -280,7 +288,9 @@ def _bar(verbose: Any) -> ProgressBar | None:
 # ---- evaluate, predict, single batches ----
 
 
-def evaluate(machine: Machine, data: ArrayData, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None) -> dict[str, Any]:
+def evaluate(
+    machine: Machine, data: ArrayData, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None
+) -> dict[str, Any]:
     """The losses and metrics of data; see ``Model.evaluate``."""
     machine.need_settings("evaluate")
     size = _positive("evaluate", "batch_size", 32 if batch_size is None else batch_size)
@@ -296,7 +306,9 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
     listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose})
     listens = listeners.listens("predict", to_each_step=False)
     eager = machine.settings is not None and machine.settings.run_eagerly
-    runner: Any = EagerRunner(machine, "predict", data, size, "predict") if eager else Runner(machine, "predict", data, size, "predict", listens)
+    runner: Any = (
+        EagerRunner(machine, "predict", data, size, "predict") if eager else Runner(machine, "predict", data, size, "predict", listens)
+    )
     bar = _bar(verbose)
     listeners.call("on_predict_begin")
     if bar:
@@ -373,7 +385,9 @@ class EagerRunner:
         layer = self.machine.layer
         outputs = Layer.__call__(layer, x, training=self.purpose == "train")
         sentence = "run_eagerly=True runs `call` in Python on every step"
-        run = Run("eager", Reason.EAGER, sentence, self.caller, "batches as they come", self.purpose == "train", time.perf_counter() - started)
+        run = Run(
+            "eager", Reason.EAGER, sentence, self.caller, "batches as they come", self.purpose == "train", time.perf_counter() - started
+        )
         self.machine.captures.ledger.add(run)
         return outputs, layer.losses
 

@@ -37,7 +37,9 @@ class Machine:
     def need_settings(self, where: str) -> Settings:
         """The settings, or an error that says to call ``compile``."""
         if self.settings is None:
-            raise ValueError(f"{where}: the model has no loss and optimizer yet. Call model.compile(optimizer='sgd', loss='mse') (or others) first.")
+            raise ValueError(
+                f"{where}: the model has no loss and optimizer yet. Call model.compile(optimizer='sgd', loss='mse') (or others) first."
+            )
         return self.settings
 
     @property
@@ -86,7 +88,9 @@ class Machine:
             self._programs[key].graph = graph  # keeps its id from being used again
         return self._programs[key]
 
-    def _make(self, purpose: str, graph: Graph, tree: Any, specs: list, form: Form, objective: Objective | None, variables: tuple) -> Program:
+    def _make(
+        self, purpose: str, graph: Graph, tree: Any, specs: list, form: Form, objective: Objective | None, variables: tuple
+    ) -> Program:
         def forward(x: Any) -> tuple[Any, list[Any]]:
             return graph.run(x, purpose == "train", form.batch_size)
 

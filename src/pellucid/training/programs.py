@@ -59,8 +59,8 @@ class Program:
         count = jax.ShapeDtypeStruct((), "float32")
 
         def run(*leaves: Any) -> Any:
-            *leaves, rows, count = leaves
-            batch = jax.tree.unflatten(batch_tree, leaves)
+            *arrays, rows, count = leaves
+            batch = jax.tree.unflatten(batch_tree, arrays)
             return step(batch, rows if form.masked else None, count if form.masked else float(form.batch_size))
 
         self.step: Trace = trace(run, [*specs, mask, count])

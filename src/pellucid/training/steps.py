@@ -76,8 +76,7 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
     for m in objective.metrics:
         own = type(m.metric).__module__.split(".")[0] == "pellucid"
         if isinstance(m.metric, MeanMetricWrapper):
-            metric = m.metric
-            functions.append((f"metric {m.log_name!r}", lambda t, o, f=metric: f.fn(t, o, **f.fn_kwargs), m.output))
+            functions.append((f"metric {m.log_name!r}", m.metric.values, m.output))
         elif not own:
             return f"the metric {m.log_name!r} is not one of Pellucid's, so that padded rows might count"
     (batch,) = export.symbolic_shape(rows_module.BATCH)
@@ -96,4 +95,3 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
         if found is not None:
             return f"in the {name}, {found}"
     return None
-

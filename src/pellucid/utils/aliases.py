@@ -24,13 +24,16 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f"Keras is Pellucid here, which has no module {name!r} (imported as {spec.name!r}).", name=spec.name) from error
+            raise ModuleNotFoundError(
+                f"Keras is Pellucid here, which has no module {name!r} (imported as {spec.name!r}).", name=spec.name
+            ) from error
         spec.loader_state = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         """The module has run already, under its own name, and keeps its own spec."""
-        module.__spec__ = module.__spec__.loader_state
+        spec: Any = module.__spec__
+        module.__spec__ = spec.loader_state
 
 
 def install_as_keras() -> None:

@@ -9,7 +9,9 @@ from pellucid.core.layer import Layer
 from pellucid.graph.graph import Graph
 
 
-def summary_text(layer: Layer, graph: Graph | None, width: int | None = None, expand_nested: bool = True, show_trainable: bool = False) -> str:
+def summary_text(
+    layer: Layer, graph: Graph | None, width: int | None = None, expand_nested: bool = True, show_trainable: bool = False
+) -> str:
     """One row for each layer call, nested ones indented, with shapes (None is the batch), connections and parameters."""
     # rich is imported when the first table is drawn: it would be a tenth of the time of `import pellucid`
     from rich import box
@@ -35,7 +37,12 @@ def summary_text(layer: Layer, graph: Graph | None, width: int | None = None, ex
             table.add_row(*row, *(["yes" if node.layer.trainable else "no"] if show_trainable else []))
     for other in layer._flatten_layers()[1:]:
         if other not in called:
-            row = [f"{other.path} ({type(other).__name__})", "not called" if graph else "not built", "", f"{_count(other.weights):,}" if other.built else "?"]
+            row = [
+                f"{other.path} ({type(other).__name__})",
+                "not called" if graph else "not built",
+                "",
+                f"{_count(other.weights):,}" if other.built else "?",
+            ]
             table.add_row(*row, *(["yes" if other.trainable else "no"] if show_trainable else []))
     out = io.StringIO()
     Console(file=out, width=width or 100, color_system=None, legacy_windows=False, emoji=False, markup=False, highlight=False).print(table)

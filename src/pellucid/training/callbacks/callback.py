@@ -94,7 +94,8 @@ class CallbackList:
         """Whether one overrides a batch hook of "train", "test" or "predict"; with ``to_each_step``, one that must see each."""
         hooks = [h for h in _BATCH_HOOKS if h.startswith(f"on_{part}_")]
         return any(
-            not (to_each_step and c.reads_logs_only) and any(getattr(type(c), h, None) is not getattr(Callback, h) or h in vars(c) for h in hooks)
+            not (to_each_step and c.reads_logs_only)
+            and any(getattr(type(c), h, None) is not getattr(Callback, h) or h in vars(c) for h in hooks)
             for c in self.callbacks
         )
 

@@ -94,4 +94,6 @@ def _speed(seconds: float, steps: int) -> str:
 
 
 def _text(logs: dict[str, Any]) -> str:
-    return " - ".join(f"{name}: {value:.4f}" if abs(value) > 1e-3 else f"{name}: {value:.4e}" for name, value in logs.items() if isinstance(value, float))
+    return " - ".join(
+        f"{name}: {value:.4f}" if abs(value) > 1e-3 else f"{name}: {value:.4e}" for name, value in logs.items() if isinstance(value, float)
+    )

@@ -2,7 +2,8 @@
 
 A block is what one dispatch (or several) works on: many batches one after the other in arrays on the device. Each
 block is a copy of its rows, so that a buffer that the user changes later does no harm, memory stays bounded however large the
-data are, and the gathering of shuffled rows costs the steps nothing.
+data are, and the gathering of shuffled rows costs the steps nothing. Data that fit ``config.data_budget`` are put on an
+accelerator whole, and gathered there; on a CPU, and for larger data, they stay where they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from pellucid import config
 
 _AHEAD = 2  # blocks that wait on the device
 
@@ -62,9 +66,11 @@ class Feed:
     """
 
     def __init__(self, leaves: list[Any], plan: Plan, keep: bool = False):
-        self.leaves = [np.asarray(leaf) if isinstance(leaf, jax.Array) else leaf for leaf in leaves]
         self.rows = leaves[0].shape[0]
         self.plan = plan
+        on_host = jax.default_backend() == "cpu" or sum(leaf.nbytes for leaf in leaves) > config.data_budget()
+        self.leaves = [np.asarray(leaf) for leaf in leaves] if on_host else jax.device_put(leaves)
+        self._take = _take_on_host if on_host else _take_on_device
         self._kept: list[Block] | None = [] if keep else None
         self._threads: _Prefetch | None = None
 
@@ -88,20 +94,31 @@ class Feed:
 
     def _gather(self, span: tuple[int, int, int, int], order: np.ndarray | None) -> Block:
         start, rows, steps, batch_size = span
-        capacity = (self.plan.capacity if batch_size == self.plan.batch_size else 1) * batch_size
+        capacity = self.plan.capacity if batch_size == self.plan.batch_size else 1
+        index = np.arange(start, start + rows) if order is None else order[start : start + rows]
         wanted = steps * batch_size
-        arrays = []
-        for leaf in self.leaves:
-            out = np.empty((capacity, *leaf.shape[1:]), leaf.dtype)
-            if order is None:
-                out[:rows] = leaf[start : start + rows]
-            else:
-                np.take(leaf, order[start : start + rows], axis=0, out=out[:rows], mode="clip")
-            if wanted > rows:  # repeats real rows: they cannot give NaN where the others do not
-                out[rows:wanted] = out[np.arange(rows, wanted) % rows]
-            out[wanted:] = 0
-            arrays.append(jax.device_put(out))
-        return Block(arrays, rows, steps, batch_size, wanted > rows)
+        if wanted > rows:  # repeats real rows: they cannot give NaN where the others do not
+            index = np.resize(index, wanted)
+        return Block(self._take(self.leaves, index, capacity * batch_size), rows, steps, batch_size, wanted > rows)
+
+
+def _take_on_host(leaves: list[np.ndarray], index: np.ndarray, size: int) -> list[jax.Array]:
+    made = []
+    for leaf in leaves:
+        out = np.empty((size, *leaf.shape[1:]), leaf.dtype)
+        np.take(leaf, index, axis=0, out=out[: len(index)], mode="clip")
+        out[len(index) :] = 0
+        made.append(jax.device_put(out))
+    return made
+
+
+def _take_on_device(leaves: list[jax.Array], index: np.ndarray, size: int) -> list[jax.Array]:
+    return _take(leaves, np.pad(index, (0, size - len(index))).astype("int32"))
+
+
+@jax.jit
+def _take(leaves: list[jax.Array], index: jax.Array) -> list[jax.Array]:
+    return [jnp.take(leaf, index, axis=0, mode="clip") for leaf in leaves]
 
 
 class _Prefetch:
