@@ -51,7 +51,7 @@ class Effects:
     def printed(self) -> None:
         self.note(
             "print",
-            "print in `call` ran now, while `call` was captured; the compiled step does not repeat it.",
+            "print ran once, while `call` was captured; compiled steps do not repeat it.",
             "Use pellucid.print(...) to print on every step.",
         )
 
@@ -62,7 +62,7 @@ class Effects:
             what = f"`{layer.path}.{name}` keeps a value that exists only inside the capture; it cannot be used later."
             cure = "Return it from `call`, or assign it to a Variable made in build."
         else:
-            what = f"`{layer.path}.{name}` was assigned once, while `call` was captured; the compiled step does not repeat it."
+            what = f"`{layer.path}.{name}` was assigned once, while `call` was captured; compiled steps do not repeat it."
             cure = "Keep state in a Variable (self.add_weight(..., trainable=False)) and assign to that."
         self.note("attribute", what, cure)
 

@@ -230,7 +230,7 @@ def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: Callba
     """Runs all blocks. Returns a function that waits for the device and gives the logs."""
     listens = callbacks.listens(part, to_each_step=False)
     flying: collections.deque[Any] = collections.deque()
-    before, last = 0, None
+    before, last, finished = 0, None, None
     for block in blocks:
         if listens:
             callbacks.call(f"on_{part}_batch_begin", before)
@@ -243,17 +243,19 @@ def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: Callba
                     return lambda: program.logs(packed)
                 if done < block.steps:
                     callbacks.call(f"on_{part}_batch_begin", before + done)
-            if len(flying) > _IN_FLIGHT:
-                jax.block_until_ready(flying.popleft()[2])
-            if bar and bar.wants():
-                ready = [f for f in flying if all(a.is_ready() for a in jax.tree.leaves(f[2]))]
-                if ready:
-                    steps_done, maker, newest = ready[-1]
-                    bar.draw(steps_done, maker.logs(newest))
+            while len(flying) > _IN_FLIGHT or (flying and _is_ready(flying[0][2])):
+                finished = flying.popleft()
+                jax.block_until_ready(finished[2])
+            if bar and bar.wants() and finished:
+                bar.draw(finished[0], finished[1].logs(finished[2]))
         before += block.steps
     assert last is not None
     program, packed = last
     return lambda: program.logs(packed)
+
+
+def _is_ready(tree: Any) -> bool:
+    return all(a.is_ready() for a in jax.tree.leaves(tree) if isinstance(a, jax.Array))
 
 
 def _orders(rows: int, shuffle: bool) -> Iterator[np.ndarray | None]:

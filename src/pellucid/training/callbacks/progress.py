@@ -14,8 +14,9 @@ _EVERY = 0.1  # seconds between two drawings
 class ProgressBar(Callback):
     """Shows epoch, step, time, loss and metrics.
 
-    In a terminal or notebook a bar is drawn at most ten times a second; it shows the newest logs that the device has finished,
-    so that no step waits for it. Where there is no terminal, and with ``verbose=2``, each epoch prints one line at its end.
+    In a terminal or notebook a bar is drawn at most ten times a second while an epoch lasts; it shows the newest logs that the
+    device has finished, so that no step waits for it. Each epoch ends as one line of plain text, which is all that a log file
+    gets, and all there is with ``verbose=2``.
 
     Args:
         verbose: 1 for a bar, 2 for a line an epoch.
@@ -26,40 +27,34 @@ class ProgressBar(Callback):
     def __init__(self, verbose: int = 1):
         self.verbose = verbose
         self._bar: Any = None
-        self._task: Any = None
-        self._drawn = 0.0
-
-    # ---- What the loop tells ----
 
     def begin(self, title: str, steps: int) -> None:
         """A pass over data begins."""
         self._title, self._steps, self._started = title, steps, time.perf_counter()
-        if self.verbose == 1 and _is_live():
-            self._bar, self._task = _rich_bar(title, steps)
-            self._bar.start()
+        self._live = self.verbose == 1 and _is_live()
+        self._drawn = self._started
 
     def wants(self) -> bool:
         """Whether it is time to draw: the loop then looks for logs that are ready."""
-        return self._bar is not None and time.perf_counter() - self._drawn >= _EVERY
+        return self._live and time.perf_counter() - self._drawn >= _EVERY
 
     def draw(self, steps: int, logs: dict[str, Any]) -> None:
         """Draws the state after some steps."""
-        if self._bar is not None:
-            self._drawn = time.perf_counter()
-            self._bar.update(self._task, completed=steps, logs=_text(logs), refresh=True)
+        self._drawn = time.perf_counter()
+        if self._bar is None:
+            self._bar, self._task = _rich_bar(self._title, self._steps)
+            self._bar.start()
+        self._bar.update(self._task, completed=steps, logs=_shortened(logs, self._bar.console.width - 70), refresh=True)
 
     def end(self, logs: dict[str, Any]) -> None:
         """The pass has ended."""
+        self.abandon()
         seconds = time.perf_counter() - self._started
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._steps, logs=_text(logs), speed=_speed(seconds, self._steps), refresh=True)
-            self._bar.stop()
-            self._bar = None
-        else:
-            print(f"{self._title}{self._steps}/{self._steps} - {seconds:.2f}s - {_speed(seconds, self._steps)} - {_text(logs)}", flush=True)
+        parts = [f"{self._title}{self._steps}/{self._steps}", f"{seconds:.2f}s", _speed(seconds, self._steps), *_texts(logs)]
+        print(" - ".join(parts), flush=True)
 
     def abandon(self) -> None:
-        """An error ended the pass: the terminal is left in order."""
+        """Takes the bar away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -67,18 +62,18 @@ class ProgressBar(Callback):
 
 def _rich_bar(title: str, steps: int) -> tuple[Any, Any]:
     # rich is imported when the first bar is drawn: it takes a tenth of JAX's time to import
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    bar = Progress(
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed}/{task.total}"),
+    columns = (
+        TextColumn("{task.description}{task.completed}/{task.total}", markup=False),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TextColumn("{task.fields[logs]}"),
-        auto_refresh=False,
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[logs]}", markup=False),
     )
-    return bar, bar.add_task(title, total=steps, logs="", speed="")
+    bar = Progress(*columns, auto_refresh=False, transient=True)
+    return bar, bar.add_task(title, total=steps, logs="")
 
 
 def _is_live() -> bool:
@@ -87,13 +82,22 @@ def _is_live() -> bool:
 
 def _speed(seconds: float, steps: int) -> str:
     each = seconds / max(1, steps)
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
         if each >= scale:
             return f"{each / scale:.0f}{unit}/step"
     return f"{each / 1e-6:.0f}µs/step"
 
 
-def _text(logs: dict[str, Any]) -> str:
-    return " - ".join(
-        f"{name}: {value:.4f}" if abs(value) > 1e-3 else f"{name}: {value:.4e}" for name, value in logs.items() if isinstance(value, float)
-    )
+def _texts(logs: dict[str, Any]) -> list[str]:
+    numbers = {name: value for name, value in logs.items() if isinstance(value, float)}
+    return [f"{name}: {value:.4f}" if abs(value) >= 1e-3 or not value else f"{name}: {value:.4e}" for name, value in numbers.items()]
+
+
+def _shortened(logs: dict[str, Any], room: int) -> str:
+    """As many of the logs, from the first, as fit."""
+    text = ""
+    for part in _texts(logs):
+        if text and len(text) + len(part) + 3 > room:
+            break
+        text = f"{text} - {part}" if text else part
+    return text
