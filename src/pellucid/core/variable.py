@@ -114,11 +114,11 @@ class Variable:
 
     def assign_add(self, value: Any) -> None:
         """Adds to the value."""
-        self.assign(self.value + value)
+        self.assign(self.value + jnp.asarray(_plain(value)))
 
     def assign_sub(self, value: Any) -> None:
         """Subtracts from the value."""
-        self.assign(self.value - value)
+        self.assign(self.value - jnp.asarray(_plain(value)))
 
     def numpy(self) -> np.ndarray:
         """A copy of the value as a NumPy array."""

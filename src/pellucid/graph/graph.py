@@ -13,6 +13,7 @@ from pellucid.core.frame import active_frame
 from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
 from pellucid.graph import rows
+from pellucid.graph.cost import Cost, cost
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, read_variable_p
 
@@ -153,6 +154,16 @@ class Graph:
         if found is None and any(not v.aval.shape or not jax_compat.symbols_of(v.aval.shape[0]) for v in self._output_vars):
             return rows.Coupling("an output's first axis is not the batch")
         return found
+
+    def cost(self, batch_size: int) -> Cost:
+        """Floating-point operations of one run at a batch size."""
+        if batch_size not in self._costs:
+            self._costs[batch_size] = cost(self.jaxpr, {BATCH: batch_size})
+        return self._costs[batch_size]
+
+    @functools.cached_property
+    def _costs(self) -> dict[int, Cost]:
+        return {}
 
     # ---- What it shows ----
 

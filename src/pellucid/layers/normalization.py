@@ -98,7 +98,7 @@ class Normalization(Layer):
         >>> import numpy as np, pellucid
         >>> layer = pellucid.layers.Normalization()
         >>> layer.adapt(np.array([[0.0], [2.0], [4.0]], "float32"))
-        >>> np.round(np.asarray(layer(np.array([[2.0], [4.0]], "float32"))).ravel(), 3).tolist()
+        >>> [round(float(y), 3) for y in layer(np.array([[2.0], [4.0]], "float32")).ravel()]
         [0.0, 1.225]
     """
 

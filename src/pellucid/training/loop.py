@@ -95,10 +95,19 @@ class Runner:
 
     def run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         """Runs a block: (steps so far, program, its outputs) after each dispatch. A changed attribute is noticed before each."""
+        if block.padded and not self.pads:  # it was gathered for a graph that has changed since
+            for piece, before in ((block.whole(), 0), (block.tail(), block.steps - 1)):
+                for done, program, outputs in self.run(piece):
+                    yield before + done, program, outputs
+            return
         done = 0
         while done < block.steps:
             if not self.machine.captures.is_current(self.graph):
                 self.prepare()
+                if block.padded and not self.pads:
+                    for more, program, outputs in self.run(block.after(done)):
+                        yield done + more, program, outputs
+                    return
             program = self._program(block)
             steps_now = block.steps if program.form.loop else 1
             outputs = program.dispatch(block, done, steps_now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ class Machine:
         self.history: Any = None
         self._objectives: dict[Any, Objective] = {}
         self._programs: dict[Any, Program] = {}
+        self._lock = threading.RLock()
 
     def compile(self, settings: Settings) -> None:
         """Takes new settings. Programs made with the old ones are dropped, graphs stay."""
@@ -82,11 +84,13 @@ class Machine:
         specs, tree = jax.tree.flatten(batch)
         frozen = tuple(layer.trainable for layer in self.layer._flatten_layers())
         key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables, frozen)
-        if key not in self._programs:
-            self._programs[key] = self._make(purpose, graph, tree, specs, form, objective, variables)
-            self._programs[key].entry = self.captures.ledger.add_program(ProgramEntry(purpose, form.batch_size, reason, loop=form.loop))
-            self._programs[key].graph = graph  # keeps its id from being used again
-        return self._programs[key]
+        with self._lock:
+            if key not in self._programs:
+                program = self._make(purpose, graph, tree, specs, form, objective, variables)
+                program.entry = self.captures.ledger.add_program(ProgramEntry(purpose, form.batch_size, reason, loop=form.loop))
+                program.graph = graph  # keeps its id from being used again
+                self._programs[key] = program
+            return self._programs[key]
 
     def _make(
         self, purpose: str, graph: Graph, tree: Any, specs: list, form: Form, objective: Objective | None, variables: tuple

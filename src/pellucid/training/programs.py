@@ -77,8 +77,9 @@ class Program:
         self.reads: list[Variable] = [v for v in read if v not in set(self.writes)]
         self.calls_back = self.step.has_effects
         # a program that calls Python may fail in the middle, and a donated weight would be gone then
-        self._compiled = jax.jit(self._pure, donate_argnums=() if self.calls_back else (0,))
-        self.dispatched = False
+        self._jitted = jax.jit(self._pure, donate_argnums=() if self.calls_back else (0,))
+        self._compiled: Any = None
+        self._lock = threading.Lock()
         self.entry: Any = None  # of the ledger
         self.graph: Any = None
 
@@ -122,10 +123,11 @@ class Program:
         Returns:
             what the step (or ``results``) gives, on the device.
         """
-        started = time.perf_counter()
         written = [v.array if not v.handed_out or self.calls_back else v.array.copy() for v in self.writes]
         read = [v.array for v in self.reads]
         numbers = (np.int32(first), np.int32(steps), np.int32(block.rows))
+        if self._compiled is None:
+            self._compile(written, read, block.arrays, *numbers)
         with interrupts_held():
             new, outputs = self._compiled(written, read, block.arrays, *numbers)
             if self.calls_back:
@@ -133,11 +135,15 @@ class Program:
                 jax.effects_barrier()
             for variable, value in zip(self.writes, new, strict=True):
                 variable.array = value
-        if not self.dispatched:
-            self.dispatched = True
-            if self.entry is not None:
-                self.entry.seconds = time.perf_counter() - started
         return outputs
+
+    def _compile(self, *args: Any) -> None:
+        with self._lock:  # several threads may predict at once
+            if self._compiled is None:
+                started = time.perf_counter()
+                self._compiled = self._jitted.lower(*args).compile()
+                if self.entry is not None:
+                    self.entry.seconds = time.perf_counter() - started
 
     def logs(self, packed: tuple[Any, dict[int, Any]]) -> dict[str, Any]:
         """What ``results`` gave, as Python floats (and arrays) by name. Waits for the device."""

@@ -34,6 +34,21 @@ class Block:
     batch_size: int
     padded: bool = False  # whether the last batch was filled up with repeated rows
 
+    def after(self, steps: int) -> Block:
+        """What is left of it after some steps."""
+        arrays = [a[steps * self.batch_size :] for a in self.arrays] if steps else self.arrays
+        return dataclasses.replace(self, arrays=arrays, rows=self.rows - steps * self.batch_size, steps=self.steps - steps)
+
+    def tail(self) -> Block:
+        """The last, padded batch at its own size."""
+        start = (self.steps - 1) * self.batch_size
+        rows = self.rows - start
+        return Block([a[start : start + rows] for a in self.arrays], rows, 1, rows)
+
+    def whole(self) -> Block:
+        """It without the last, padded batch."""
+        return dataclasses.replace(self, rows=(self.steps - 1) * self.batch_size, steps=self.steps - 1, padded=False)
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
