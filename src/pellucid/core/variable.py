@@ -34,6 +34,8 @@ class Variable:
         [4.0, 6.0]
     """
 
+    version = 0  # counts changes of `trainable` of all variables
+
     def __init__(
         self,
         initializer: Any,
@@ -51,7 +53,7 @@ class Variable:
             if shape is None:
                 raise ValueError(f"Variable {self.name!r}: shape=None was given with an initializer; expected a tuple of ints.")
             self.shape = tuple(int(d) for d in shape)
-            self.dtype = dtypes.standardize_dtype(dtype)
+            self.dtype = jax.dtypes.canonicalize_dtype(dtypes.standardize_dtype(dtype)).name  # float64 only where JAX has it
             self._array: Any = None
             self._pending = lambda: initializer(self.shape, self.dtype)
         else:
@@ -146,6 +148,7 @@ class Variable:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        Variable.version += 1
 
     @property
     def ndim(self) -> int:

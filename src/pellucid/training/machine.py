@@ -8,9 +8,9 @@ from typing import Any
 import jax
 
 from pellucid.core.layer import Layer
+from pellucid.core.variable import Variable
 from pellucid.graph.cache import GraphCache
-from pellucid.graph.cost import cost
-from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Program as ProgramEntry
 from pellucid.training import steps
 from pellucid.training.compiled import Objective, Settings
@@ -29,6 +29,7 @@ class Machine:
         self._objectives: dict[Any, Objective] = {}
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
+        self._trainable_at: tuple[Any, tuple[Variable, ...]] | None = None
 
     def compile(self, settings: Settings) -> None:
         """Takes new settings. Programs made with the old ones are dropped, graphs stay."""
@@ -80,10 +81,9 @@ class Machine:
             objective: losses and metrics, where the purpose needs them.
             reason: why it is needed, for the ledger.
         """
-        variables = tuple(self.layer.trainable_variables) if purpose == "train" else ()
+        variables = self._trainable(graph) if purpose == "train" else ()
         specs, tree = jax.tree.flatten(batch)
-        frozen = tuple(layer.trainable for layer in self.layer._flatten_layers())
-        key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables, frozen)
+        key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables)
         with self._lock:
             if key not in self._programs:
                 program = self._make(purpose, graph, tree, specs, form, objective, variables)
@@ -91,6 +91,13 @@ class Machine:
                 program.graph = graph  # keeps its id from being used again
                 self._programs[key] = program
             return self._programs[key]
+
+    def _trainable(self, graph: Graph) -> tuple[Variable, ...]:
+        """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
+        now = (Layer.version, Variable.version, id(graph))
+        if self._trainable_at is None or self._trainable_at[0] != now:
+            self._trainable_at = now, tuple(self.layer.trainable_variables)
+        return self._trainable_at[1]
 
     def _make(
         self, purpose: str, graph: Graph, tree: Any, specs: list, form: Form, objective: Objective | None, variables: tuple
@@ -117,4 +124,4 @@ class Machine:
             fits = made.batch_size == batch_size and made.masked == masked and made.loop and made.capacity * 8 >= min(batches, 64)
             if key[:2] == (purpose, id(graph)) and wanted == "auto" and batches > 1 and fits:
                 return made
-        return choose_form(cost(graph.jaxpr, {BATCH: batch_size}), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train")
+        return choose_form(graph.cost(batch_size), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train")
