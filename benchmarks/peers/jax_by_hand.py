@@ -1,0 +1,182 @@
+"""The workloads in plain JAX, as one would write them for speed: no layers, no library, each trainer made for what it times.
+
+Several forms of each were timed (see the README); these are the fastest of them.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.workloads import SEED, Arrays, Data, Workload
+
+Tree = Any
+
+
+class Model(NamedTuple):
+    """Pure functions, and one choice.
+
+    Args:
+        init: makes the training state from a generator; its first item is the parameters.
+        loss: (parameters, inputs..., target) -> mean loss of a batch.
+        update: (state, gradients) -> state.
+        gather_epoch: bring all rows into the epoch's order at once, or each batch when its turn comes. Small rows are
+            faster at once, and wide ones, 3 kB each, in their turn.
+    """
+
+    init: Callable
+    loss: Callable
+    update: Callable
+    gather_epoch: bool
+
+    def step(self, state: Tree, batch: Arrays) -> tuple[Tree, jax.Array]:
+        loss, gradients = jax.value_and_grad(self.loss)(state[0], *batch)
+        return self.update(state, gradients), loss
+
+
+class ScanTrainer:
+    """One dispatch an epoch: data on the device, a scan over the full batches, then one step for the rows that are left."""
+
+    def __init__(self, workload: Workload, data: Data):
+        self.model = MODELS[workload.model]
+        self.batch_size = workload.batch_size
+        self.rng = np.random.default_rng(SEED)
+        self.state = jax.device_put(self.model.init(self.rng), may_alias=False)
+        self.training, self.validation = jax.device_put((data.training, data.validation))
+        self.order = self.shuffled()
+
+    def fit(self, epochs: int, validate: bool) -> float:
+        for _ in range(epochs):
+            self.state, loss = self.train_epoch(self.state, self.training, self.order)
+            validation_loss = self.evaluate(self.state[0], self.validation) if validate else 0.0
+            self.order = self.shuffled()  # for the next epoch, while the device still works on this one
+            loss, validation_loss = float(loss), float(validation_loss)
+        return loss
+
+    def shuffled(self) -> np.ndarray:
+        return self.rng.permutation(len(self.training[0])).astype(np.int32)
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=1)
+    def train_epoch(self, state, arrays, order):
+        if self.model.gather_epoch:
+            return self.over_batches(self.model.step, state, take(arrays, order))
+        return self.over_batches(lambda state, rows: self.model.step(state, take(arrays, rows)), state, order)
+
+    @partial(jax.jit, static_argnums=0)
+    def evaluate(self, parameters, arrays):
+        return self.over_batches(lambda none, batch: (none, self.model.loss(parameters, *batch)), None, arrays)[1]
+
+    def over_batches(self, step, state, arrays):
+        """`step` on batch after batch of the arrays' rows; the last state and the mean loss of a row."""
+        rows = len(jax.tree.leaves(arrays)[0])
+        full = rows // self.batch_size * self.batch_size
+        state, losses = jax.lax.scan(step, state, jax.tree.map(lambda x: x[:full].reshape(-1, self.batch_size, *x.shape[1:]), arrays))
+        total = losses.sum() * self.batch_size
+        if rows > full:
+            state, loss = step(state, jax.tree.map(lambda x: x[full:], arrays))
+            total += loss * (rows - full)
+        return state, total / rows
+
+    def count_calls(self) -> None:
+        """There is no `call` here."""
+
+
+class StepTrainer:
+    """One dispatch a step: batches cut from NumPy arrays, losses summed on the device and fetched when the epoch has ended."""
+
+    def __init__(self, workload: Workload, data: Data):
+        self.model = MODELS[workload.model]
+        self.batch_size = workload.batch_size
+        self.data = data
+        self.rng = np.random.default_rng(SEED)
+        self.state = jax.device_put(self.model.init(self.rng), may_alias=False)
+
+    def fit(self, epochs: int, validate: bool) -> float:
+        rows = len(self.data.training[0])
+        for _ in range(epochs):
+            total = validation_total = np.float32(0)
+            for batch in self.batches(self.data.training, self.rng.permutation(rows)):
+                self.state, total = self.train_step(self.state, total, batch)
+            for batch in self.batches(self.data.validation) if validate else ():
+                validation_total = self.evaluate_step(self.state[0], validation_total, batch)
+            loss, validation_total = float(total) / rows, float(validation_total)
+        return loss
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2))
+    def train_step(self, state, total, batch):
+        state, loss = self.model.step(state, batch)
+        return state, total + loss * len(batch[0])
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=2)
+    def evaluate_step(self, parameters, total, batch):
+        return total + self.model.loss(parameters, *batch) * len(batch[0])
+
+    def batches(self, arrays, order=None):
+        if order is not None and self.model.gather_epoch:
+            arrays, order = take(arrays, order), None
+        for start in range(0, len(arrays[0]), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield take(arrays, rows if order is None else order[rows])
+
+    def count_calls(self) -> None:
+        """There is no `call` here."""
+
+
+def take(arrays, rows):
+    return [x[rows] for x in arrays]
+
+
+def dense(rng: np.random.Generator, inputs: int, units: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (Glorot's uniform distribution) and bias."""
+    limit = (6 / (inputs + units)) ** 0.5
+    return rng.uniform(-limit, limit, (inputs, units)).astype(np.float32), np.zeros(units, np.float32)
+
+
+def wide_and_deep_init(rng):
+    return ({"hidden1": dense(rng, 6, 30), "hidden2": dense(rng, 30, 30), "main": dense(rng, 35, 1), "aux": dense(rng, 30, 1)},)
+
+
+def wide_and_deep_loss(parameters, a, b, target):
+    affine = lambda name, x: x @ parameters[name][0] + parameters[name][1]
+    hidden1 = jax.nn.relu(affine("hidden1", b))
+    hidden2 = jax.nn.relu(affine("hidden2", hidden1))
+    main = affine("main", jnp.concatenate([a, hidden2], axis=1))
+    aux = affine("aux", hidden2)
+    return 0.9 * jnp.mean((main - target) ** 2) + 0.1 * jnp.mean((aux - target) ** 2)
+
+
+def sgd(state, gradients, learning_rate=0.01):
+    return (jax.tree.map(lambda p, g: p - learning_rate * g, state[0], gradients),)
+
+
+def mlp_init(rng):
+    parameters = [dense(rng, 784, 512), dense(rng, 512, 512), dense(rng, 512, 10)]
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def mlp_loss(parameters, x, labels):
+    *hidden, (kernel, bias) = parameters
+    for weights, shift in hidden:
+        x = jax.nn.relu(x @ weights + shift)
+    log_probabilities = jax.nn.log_softmax(x @ kernel + bias)
+    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1).mean()
+
+
+def adam(state, gradients, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-7):
+    parameters, first, second, count = state
+    count += 1
+    first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, first, gradients)
+    second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, second, gradients)
+    rate = learning_rate * jnp.sqrt(1 - beta2**count) / (1 - beta1**count)
+    parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + epsilon), parameters, first, second)
+    return parameters, first, second, count
+
+
+MODELS = {
+    "wide_and_deep": Model(wide_and_deep_init, wide_and_deep_loss, sgd, gather_epoch=True),
+    "mlp": Model(mlp_init, mlp_loss, adam, gather_epoch=False),
+}

@@ -1,0 +1,78 @@
+"""What is trained: sizes and synthetic data. The models are in the peers."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+SEED = 0
+
+Arrays = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One model, its number of rows and its batch size.
+
+    Args:
+        model: the model's name in the peers, and the function below that makes its data.
+        base: the workload whose step is compared with this one's, for the same peer.
+    """
+
+    name: str
+    model: str
+    rows: int
+    batch_size: int
+    validation_rows: int = 0
+    base: str | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch, a smaller last one included."""
+        return -(-self.rows // self.batch_size)
+
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("wide_and_deep", "wide_and_deep", rows=11_610, batch_size=32, validation_rows=3_870),
+        Workload("mlp", "mlp", rows=12_800, batch_size=128),
+        Workload("wide_and_deep_large", "wide_and_deep", rows=1_161_000, batch_size=32, base="wide_and_deep"),
+    )
+}
+
+
+class Data(NamedTuple):
+    """Inputs and then the target, one array each, for training and for validation."""
+
+    training: Arrays
+    validation: Arrays
+
+
+def make_data(workload: Workload) -> Data:
+    """The same data in every process."""
+    arrays = MAKERS[workload.model](np.random.default_rng(SEED), workload.rows + workload.validation_rows)
+    return Data(tuple(x[: workload.rows] for x in arrays), tuple(x[workload.rows :] for x in arrays))
+
+
+def wide_and_deep(rng: np.random.Generator, rows: int) -> Arrays:
+    """Two inputs, (rows, 5) and (rows, 6), and a target (rows, 1) that follows from them, with noise."""
+    a, b, noise = (rng.standard_normal((rows, width), np.float32) for width in (5, 6, 1))
+    target = a @ normal(rng, 5, 1) + np.tanh(b @ normal(rng, 6, 1)) + np.float32(0.1) * noise
+    return a, b, target
+
+
+def mlp(rng: np.random.Generator, rows: int) -> Arrays:
+    """An input (rows, 784) and a label from 0 to 9 (rows,), which is right four times out of five."""
+    x = rng.standard_normal((rows, 784), np.float32)
+    labels = np.argmax(x @ normal(rng, 784, 10), axis=1)
+    wrong = rng.random(rows) < 0.2
+    labels[wrong] = rng.integers(0, 10, wrong.sum())
+    return x, labels.astype(np.int32)
+
+
+def normal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    return rng.standard_normal((rows, columns), np.float32) / np.float32(rows**0.5)
+
+
+MAKERS = {"wide_and_deep": wide_and_deep, "mlp": mlp}
