@@ -14,6 +14,10 @@ class NotBuiltError(ValueError):
     """A layer or model was asked for something that exists only after its weights do."""
 
 
+class ShapeError(ValueError):
+    """A layer got inputs of a shape that it cannot take."""
+
+
 class DataError(ValueError):
     """The data handed to ``fit``, ``evaluate`` or ``predict`` do not fit together or do not fit the model."""
 

@@ -190,10 +190,15 @@ def custom_jvp_rule(eqn: Any, zeros: Sequence[bool]) -> tuple[Any, tuple, Sequen
     return eqn.params["jvp_jaxpr_fun"].call_wrapped(*zeros)
 
 
-def custom_vjp_forward(eqn: Any) -> tuple[Any, tuple]:
-    """(jaxpr, constants) of the forward rule of a ``custom_vjp_call``: residuals first, then the outputs."""
+def custom_vjp_forward(eqn: Any) -> tuple[Any, tuple, list[int | None]]:
+    """(jaxpr, constants, which input each residual is) of the forward rule of a ``custom_vjp_call``.
+
+    The jaxpr gives the residuals that are not inputs themselves, then the outputs.
+    """
     count = len(eqn.invars) - eqn.params["num_consts"]
-    return eqn.params["fwd_jaxpr_thunk"].call_wrapped(*[True] * count)
+    jaxpr, consts = eqn.params["fwd_jaxpr_thunk"].call_wrapped(*[True] * count)
+    _, _, inputs = eqn.params["out_trees"]()
+    return jaxpr, consts, list(inputs)
 
 
 def custom_vjp_backward(eqn: Any, args: Sequence[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from pellucid.core import dtypes, frame, jax_compat, mode, naming, registry
 from pellucid.core.variable import Variable
-from pellucid.errors import NotBuiltError
+from pellucid.errors import NotBuiltError, ShapeError
 
 _training: contextvars.ContextVar[Any] = contextvars.ContextVar("pellucid_training", default=None)
 _depth: contextvars.ContextVar[int] = contextvars.ContextVar("pellucid_depth", default=0)
@@ -128,7 +128,7 @@ class Layer:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
         if any(not isinstance(d, int | np.integer) or d < 0 for d in shape):
-            raise ValueError(
+            raise ShapeError(
                 f"{where}: shape={shape} is not fixed; expected whole numbers. A size of the input that is None, such as the batch, "
                 "cannot be a weight's size: take input_shape[-1] or another known one."
             )
@@ -532,6 +532,20 @@ def _shapes(tree: Any) -> Any:
         return leaf
 
     return jax.tree.map(shape, tree, is_leaf=lambda leaf: leaf is None)
+
+
+def size_of_axis(layer: Layer, input_shape: Any, axis: int = -1) -> int:
+    """The size of one axis of a layer's single input, for the shape of a weight.
+
+    Raises:
+        ShapeError: for several inputs, for too few axes, for a size that is not known.
+    """
+    about = f"{type(layer).__name__} {layer.path!r}"
+    if isinstance(input_shape, dict) or any(isinstance(d, tuple | list) for d in input_shape):
+        raise ShapeError(f"{about} got {len(input_shape)} arrays, of shapes {input_shape}; expected one array.")
+    if not -len(input_shape) <= axis < len(input_shape) or input_shape[axis] is None:
+        raise ShapeError(f"{about} got inputs of shape {tuple(input_shape)}; expected a known size of axis {axis}.")
+    return int(input_shape[axis])
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import re
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from pellucid.core.frame import Frame, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.core.variable import Variable
+from pellucid.errors import ShapeError
 from pellucid.graph import effects, guards
 from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, is_none, shape_of
 from pellucid.graph.instantiate import Instantiation, read_variable_p
@@ -254,13 +256,16 @@ def _all_or_nothing(layer: Layer) -> Iterator[None]:
         raise
 
 
+_SYMBOL_SHOWN = re.compile(rf"[(\[*+, -]{BATCH}\b[),\] *+-]")  # as a size in a shape: (batch, 3), [2*batch]
+
+
 def _about_sizes(error: Exception) -> bool:
     """Whether an error comes from the batch being symbolic, so that a capture at the present size may succeed."""
-    if isinstance(error, jax_compat.InconclusiveSize):
+    if isinstance(error, jax_compat.InconclusiveSize) or "DimExpr" in str(error):
         return True
-    if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+    if isinstance(error, ShapeError | jax.errors.JAXTypeError | jax.errors.JAXIndexError):
         return False
-    return isinstance(error, TypeError | ValueError | IndexError) and any(word in str(error) for word in (BATCH, "DimExpr", "symbolic"))
+    return isinstance(error, TypeError | ValueError | IndexError) and bool(_SYMBOL_SHOWN.search(str(error)))
 
 
 def effect_place(error: BaseException) -> jax_compat.Place | None:

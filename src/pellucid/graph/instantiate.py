@@ -119,14 +119,17 @@ class Instantiation:
     def _with_its_vjp(self, eqn: Any) -> Any:
         count, outs = eqn.params["num_consts"], len(eqn.outvars)
         function = jax.custom_vjp(lambda *args: self.run(eqn.params["call_jaxpr"], args))
+        avals: list[Any] = []  # of the residuals, at their symbolic types
 
         def forward(*args: Any) -> tuple:
-            jaxpr, consts = jax_compat.custom_vjp_forward(eqn)
+            jaxpr, consts, inputs = jax_compat.custom_vjp_forward(eqn)
             out = self.run(jaxpr, args[count:], consts)
-            return out[len(out) - outs :], (out[: len(out) - outs], [v.aval for v in jaxpr.outvars[: len(out) - outs]])
+            made = iter(zip(out, parts(jaxpr).outvars, strict=True))
+            given = [next(made) if i is None else (args[i], eqn.invars[i]) for i in inputs]
+            avals[:] = [v.aval for _, v in given]
+            return out[len(out) - outs :], [residual for residual, _ in given]
 
-        def backward(saved: Any, cotangents: Any) -> tuple:
-            residuals, avals = saved
+        def backward(residuals: list[Any], cotangents: Any) -> tuple:
             specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*avals, *(v.aval for v in eqn.outvars))]
             traced = jax.make_jaxpr(lambda *args: jax_compat.custom_vjp_backward(eqn, args))(*specs)
             gradients = self.run(traced, [*residuals, *cotangents])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid import activations, initializers
-from pellucid.core.layer import Layer
+from pellucid.core.layer import Layer, size_of_axis
+from pellucid.errors import ShapeError
 
 
 class Dense(Layer):
@@ -45,17 +46,16 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
 
     def build(self, input_shape: Any) -> None:
-        if len(input_shape) < 2 or input_shape[-1] is None:
-            raise ValueError(
-                f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected (batch, ..., features) with known features."
-            )
-        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer, name="kernel")
+        features = size_of_axis(self, input_shape)
+        if len(input_shape) < 2:
+            raise ShapeError(f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected rows and features.")
+        self.kernel = self.add_weight((features, self.units), self.kernel_initializer, name="kernel")
         self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
         features, units = self.kernel.shape
         if inputs.shape[-1] != features:
-            raise ValueError(f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {_shown(inputs.shape)}.")
+            raise ShapeError(f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {_shown(inputs.shape)}.")
         # two dimensions: a product with three is much slower to differentiate
         y = inputs.reshape(-1, features) @ self.kernel.value if inputs.ndim > 2 else inputs @ self.kernel.value
         if self.bias is not None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid import initializers
-from pellucid.core.layer import Layer
+from pellucid.core.layer import Layer, size_of_axis
 from pellucid.core.mode import by_training
 
 
@@ -50,7 +50,7 @@ class BatchNormalization(Layer):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
     def build(self, input_shape: Any) -> None:
-        shape = (input_shape[self.axis],)
+        shape = (size_of_axis(self, input_shape, self.axis),)
         self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma") if self.scale else None
         self.beta = self.add_weight(shape, self.beta_initializer, name="beta") if self.center else None
         self.moving_mean = self.add_weight(shape, self.moving_mean_initializer, trainable=False, name="moving_mean")
@@ -117,7 +117,7 @@ class Normalization(Layer):
         self.input_mean, self.input_variance = mean, variance
 
     def build(self, input_shape: Any) -> None:
-        shape = tuple(input_shape[a] for a in self._axes(len(input_shape)))
+        shape = tuple(size_of_axis(self, input_shape, a) for a in self._axes(len(input_shape)))
         given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float32"), shape)
         self.adapt_mean = self.add_weight(shape, given(self.input_mean, "zeros"), trainable=False, name="mean")
         self.adapt_variance = self.add_weight(shape, given(self.input_variance, "ones"), trainable=False, name="variance")

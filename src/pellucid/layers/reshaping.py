@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from pellucid.core.layer import Layer
+from pellucid.errors import ShapeError
 
 
 class Flatten(Layer):
@@ -25,5 +26,5 @@ class Reshape(Layer):
     def call(self, inputs: Any) -> Any:
         size, known = math.prod(inputs.shape[1:]), math.prod(d for d in self.target_shape if d != -1)
         if size != known and (-1 not in self.target_shape or size % known):
-            raise ValueError(f"Reshape {self.path!r} cannot make {self.target_shape} of rows of shape {tuple(inputs.shape[1:])}.")
+            raise ShapeError(f"Reshape {self.path!r} cannot make {self.target_shape} of rows of shape {tuple(inputs.shape[1:])}.")
         return inputs.reshape(inputs.shape[0], *(size // known if d == -1 else d for d in self.target_shape))

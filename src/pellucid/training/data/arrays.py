@@ -108,7 +108,11 @@ def _array(leaf: Any, name: str, where: str) -> Any:
             f"with {name}.astype('float32'), or encode its categories as whole numbers."
         )
     if leaf.ndim == 0:
-        raise DataError(f"{where}: {name} is a single number ({leaf}); expected an array with one entry for each row.")
+        part = name.partition("[")[0]
+        raise DataError(
+            f"{where}: {name} is a single number ({leaf}); expected an array with one entry for each row. "
+            f"If {part} is a list of lists that stands for one array, pass np.asarray({part})."
+        )
     if isinstance(leaf, np.ndarray):
         wanted = jax.dtypes.canonicalize_dtype(dtypes.to_floatx(leaf[:0]).dtype)
         return leaf if leaf.dtype == wanted else leaf.astype(wanted)
