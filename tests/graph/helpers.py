@@ -13,6 +13,8 @@ import numpy as np
 import pellucid
 from pellucid.core.frame import functional
 
+FAST = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # programs that run once
+
 
 class Net(pellucid.Model):
     """A model whose ``call`` is ``function(self, x, training)``. Arrays among the attributes become weights."""
@@ -87,11 +89,15 @@ def assert_same(one: Any, other: Any, tolerance: float = 1e-5) -> None:
 
 
 def assert_graph_equals_plain_jax(
-    function: Callable, weights: dict[str, np.ndarray], inputs: Callable[[int], Any], sizes: tuple = (4, 7), modes: tuple = (True, False), captures: int = 1
+    function: Callable,
+    weights: dict[str, np.ndarray],
+    inputs: Callable[[int], Any],
+    sizes: tuple = (7,),
+    modes: tuple = (True, False),
 ) -> Net:
-    """Captures ``function`` once and compares outputs and gradients with plain JAX, at several batch sizes and in both modes."""
+    """Captures ``function`` once, for 4 rows, and compares outputs and gradients with plain JAX at other sizes in both modes."""
     net, names = Net(function, **weights), list(weights)
-    net.build(specs_like(inputs(sizes[0])))
+    net.build(specs_like(inputs(4)))
 
     def both(weights: dict, batches: list) -> tuple[list, list]:
         results: tuple[list, list] = [], []
@@ -102,7 +108,7 @@ def assert_graph_equals_plain_jax(
                 results[1].append(outputs_and_gradients(plain(function, training), weights, x))
         return results
 
-    ours, expected = jax.jit(both)({n: jnp.asarray(w) for n, w in weights.items()}, [inputs(n) for n in sizes])
-    assert net.ledger.call_count == captures
+    ours, expected = jax.jit(both, compiler_options=FAST)({n: jnp.asarray(w) for n, w in weights.items()}, [inputs(n) for n in sizes])
+    assert net.ledger.call_count == 1
     assert_same(ours, expected)
     return net
