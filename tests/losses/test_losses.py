@@ -179,6 +179,14 @@ def test_masked_scores_of_minus_infinity_are_taken():
     assert np.isfinite(slope).all() and slope[0, 1] == 0
 
 
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_labels_outside_the_classes_give_zero(from_logits):
+    arguments = np.array([-1, 0, C]), PROBABILITIES[:3, 0]
+    got = losses.sparse_categorical_crossentropy(*arguments, from_logits=from_logits)
+    np.testing.assert_allclose(got, keras.losses.sparse_categorical_crossentropy(*arguments, from_logits=from_logits), rtol=1e-6)
+    assert got[0] == got[2] == 0
+
+
 def test_half_precision_is_computed_in_32_bits():
     y_true, y_pred, _ = CASES["binary_crossentropy"]
     half = jnp.asarray(y_pred, "bfloat16")

@@ -93,7 +93,10 @@ def categorical_crossentropy(
         [0.6931]
     """
     y_true, y_pred = _categorical("categorical_crossentropy", y_true, y_pred, label_smoothing, axis)
-    return -jnp.sum(y_true * _log_probabilities(y_pred, from_logits, axis), axis=axis)
+    if not from_logits:
+        return -jnp.sum(y_true * jnp.log(_probabilities(y_pred, axis)), axis=axis)
+    largest, log_sum = _log_sum_exp(y_pred, axis)
+    return log_sum * jnp.sum(y_true, axis=axis) + jnp.sum(y_true * (largest - y_pred), axis=axis)
 
 
 def categorical_focal_crossentropy(
@@ -149,10 +152,15 @@ def sparse_categorical_crossentropy(
     labels = class_labels(y_true, y_pred, axis)
     if ignore_class is not None:
         labels = jnp.where(labels == ignore_class, -1, labels)
-    log_p = _log_probabilities(y_pred, from_logits, axis)
+    classes = y_pred.shape[axis]
     # a comparison and a sum along the class axis: one pass, and gradients without a scatter
-    chosen = jax.nn.one_hot(labels, y_pred.shape[axis], axis=axis, dtype=bool)
-    return -jnp.sum(jnp.where(chosen, log_p, 0), axis=axis)
+    chosen = jnp.sum(jnp.where(jax.nn.one_hot(labels, classes, axis=axis, dtype=bool), y_pred, 0), axis=axis)
+    if from_logits:
+        largest, log_sum = _log_sum_exp(y_pred, axis)
+        values = log_sum + (jnp.squeeze(largest, axis) - chosen)
+    else:
+        values = -jnp.log(_clipped(chosen / jnp.sum(y_pred, axis=axis)))
+    return jnp.where((labels >= 0) & (labels < classes), values, 0)
 
 
 def class_labels(y_true: jax.Array, y_pred: jax.Array, axis: int = -1) -> jax.Array:
@@ -238,7 +246,7 @@ def _smoothed(y_true: jax.Array, label_smoothing: float, classes: int) -> jax.Ar
 
 
 def _binary(y_true: jax.Array, p: jax.Array) -> jax.Array:
-    p = jnp.clip(p, EPSILON, 1.0 - EPSILON)
+    p = _clipped(p)
     return -(y_true * jnp.log(p) + (1.0 - y_true) * jnp.log(1.0 - p))
 
 
@@ -262,12 +270,21 @@ def _categorical(function: str, y_true: Any, y_pred: Any, label_smoothing: float
     return _smoothed(y_true, label_smoothing, classes), y_pred
 
 
+def _clipped(p: jax.Array) -> jax.Array:
+    return jnp.clip(p, EPSILON, 1.0 - EPSILON)
+
+
 def _probabilities(p: jax.Array, axis: int) -> jax.Array:
-    return jnp.clip(p / jnp.sum(p, axis=axis, keepdims=True), EPSILON, 1.0 - EPSILON)
+    return _clipped(p / jnp.sum(p, axis=axis, keepdims=True))
 
 
-def _log_probabilities(y_pred: jax.Array, from_logits: bool, axis: int) -> jax.Array:
-    return jax.nn.log_softmax(y_pred, axis) if from_logits else jnp.log(_probabilities(y_pred, axis))
+def _log_sum_exp(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """The largest logit m (its axis kept, no gradient) and ``log(sum(exp(x - m)))``: to be added last, so that no digits are lost.
+
+    ``-log(softmax(x)) = log_sum + (m - x)`` needs no array of all log-probabilities: with its gradient a quarter less memory traffic.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    return largest, jnp.log(jnp.sum(jnp.exp(x - largest), axis=axis))
 
 
 def _margin(function: str, y_true: Any, y_pred: Any) -> jax.Array:
