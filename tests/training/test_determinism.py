@@ -129,7 +129,9 @@ KINDS = [
     DrawsInBuild,
     pytest.param(
         SharesAnInitializer,
-        marks=pytest.mark.xfail(strict=True, reason="a capture draws initial values in the order of attributes, an eager call in that of calls"),
+        marks=pytest.mark.xfail(
+            strict=True, reason="a capture draws initial values in the order of attributes, an eager call in that of calls"
+        ),
     ),
     pytest.param(
         NeedsAKnownBatchSize,
