@@ -83,20 +83,15 @@ def test_values_and_gradients_are_those_of_keras(case):
     y_true, y_pred, options = CASES[case]
     name = case.split()[0]
 
-    def both(function):
-        if name.startswith("sparse"):
-            y = jnp.asarray(y_true)
-        else:
-            y = jnp.asarray(y_true, "float32")  # Keras's losses of whole numbers expect a cast
+    # Keras's losses of whole numbers expect a cast
+    y = jnp.asarray(y_true) if name.startswith("sparse") else jnp.asarray(y_true, "float32")
 
-        @jax.jit
-        def run(p):
-            values, back = jax.vjp(lambda p: function(y, p, **options), p)
-            return values, back(jnp.ones_like(values))[0]
+    def both(function, p):
+        values, back = jax.vjp(lambda p: function(y, p, **options), p)
+        return values, back(jnp.ones_like(values))[0]
 
-        return run(y_pred)
-
-    ours, theirs = both(getattr(losses, name)), both(getattr(keras.losses, name))
+    functions = getattr(losses, name), getattr(keras.losses, name)
+    ours, theirs = jax.jit(lambda p: [both(function, p) for function in functions])(y_pred)
     assert ours[0].shape == theirs[0].shape
     np.testing.assert_allclose(ours[0], theirs[0], rtol=2e-6, atol=1e-6)
     if case == "binary_focal_crossentropy":  # the derivative of clip at its ends is a matter of taste
