@@ -57,21 +57,17 @@ class GraphCache:
     def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str) -> Graph:
         reason, sentence = self._why(signature, batch_size, training)
         graph, about = capture_layer(self.layer, inputs, batch_size, training)
-        if about["refused"]:
-            kind, place, message = about["refused"]
-            run = Run(
-                "capture", reason, f"{sentence}; it stopped at {place}, which asks for a known batch size", caller, str(signature), training
-            )
-            run.seconds, run.sentence = (
-                about["first_seconds"],
-                f"{sentence}, but a symbolic batch was refused at {place} ({kind}: {message[:100]})",
-            )
-            self.ledger.add(run)
-            reason, sentence = Reason.CONCRETE, f"once more for batches of {batch_size}, because {place} needs to know the size"
-        run = Run("capture", reason, sentence, caller, str(signature), graph.training, about["seconds"], about["effects"], graph)
+        if about.refused is not None:
+            refused = f"{sentence}, but a symbolic batch size was refused at {about.refused}"
+            self.ledger.add(Run("capture", reason, refused, caller, str(signature), training, about.refused_seconds))
+            reason = Reason.CONCRETE
+            sentence = f"once more, for batches of {batch_size} alone, because {about.refused_place} needs to know the size"
+        run = Run(
+            "capture", reason, sentence, caller, str(signature), graph.training, about.seconds, tuple(about.effects.found.values()), graph
+        )
         self.ledger.add(run)
         self.graphs = [g for g in self.graphs if self.is_current(g)] + [graph]
-        about["watcher"].warn()
+        about.effects.warn()
         return graph
 
     def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:

@@ -176,38 +176,45 @@ def _leaf(x: Any) -> tuple:
     return ((None, *shape[1:]) if shape else ()), jnp.dtype(x.dtype).name
 
 
-def capture_layer(
-    layer: Layer, inputs: Any, batch_size: int | None, training: bool, arguments: dict | None = None
-) -> tuple[Graph, dict[str, Any]]:
-    """Runs ``call`` of a layer once and returns its graph, and what the ledger wants to know of the run.
+@dataclasses.dataclass
+class About:
+    """What the ledger wants to know of a capture."""
+
+    effects: effects.Effects
+    seconds: float
+    refused: str | None = None  # why a first run, with a symbolic batch, did not succeed
+    refused_place: jax_compat.Place | None = None
+    refused_seconds: float = 0.0
+
+
+def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: bool) -> tuple[Graph, About]:
+    """Runs ``call`` of a layer once and returns its graph.
 
     Args:
         inputs: structure of arrays or ``ShapeDtypeStruct``s; the first axis of each is the batch.
         batch_size: the present size, which answers questions such as ``x.shape[0] == 1``.
         training: the present mode, which answers a Python ``if training``.
-        arguments: further keyword arguments of ``call``.
 
     Raises:
         whatever ``call`` raises. No layer is left half-built then.
     """
     with lock:
         signature = signature_of(inputs)
-        about: dict[str, Any] = {"refused": None}
         started = time.perf_counter()
         try:
-            graph, seen = _attempt(layer, signature, batch_size, training, arguments or {})
+            graph, seen = _attempt(layer, signature, batch_size, training)
+            return graph, About(seen, time.perf_counter() - started)
         except Exception as error:
             if batch_size is None or not _about_sizes(error):
                 raise
-            about["refused"] = (type(error).__name__, effect_place(error), str(error).split("\n")[0])
-            fixed = Signature(signature.tree, signature.leaves, batch_size)
-            about["first_seconds"] = time.perf_counter() - started
-            graph, seen = _attempt(layer, fixed, batch_size, training, arguments or {})
-        about.update(seconds=time.perf_counter() - started, effects=tuple(seen.found.values()), watcher=seen)
-        return graph, about
+            place, message = user_line(error), str(error).split("\n")[0][:100]
+            refused = f"{place} ({type(error).__name__}: {message})"
+        again = time.perf_counter()
+        graph, seen = _attempt(layer, dataclasses.replace(signature, batch_size=batch_size), batch_size, training)
+        return graph, About(seen, time.perf_counter() - again, refused, place, again - started)
 
 
-def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool, arguments: dict) -> tuple[Graph, effects.Effects]:
+def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool) -> tuple[Graph, effects.Effects]:
     symbol = export.symbolic_shape(BATCH)[0] if signature.batch_size is None else signature.batch_size
     specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s else (), dtype) for s, dtype in signature.leaves if s != "value"]
     capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training)
@@ -218,7 +225,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         arrays = iter(leaves)
         inputs = jax.tree.unflatten(signature.tree, [x if s == "value" else next(arrays) for s, x in signature.leaves])
         with training_context(flag):
-            return layer(inputs, **arguments)
+            return layer(inputs)
 
     with _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
         traced = trace(run, specs, capture)
@@ -268,7 +275,7 @@ def _about_sizes(error: Exception) -> bool:
     return isinstance(error, TypeError | ValueError | IndexError) and bool(_SYMBOL_SHOWN.search(str(error)))
 
 
-def effect_place(error: BaseException) -> jax_compat.Place | None:
+def user_line(error: BaseException) -> jax_compat.Place | None:
     """The innermost line of a user's in a traceback."""
     found = None
     traceback = error.__traceback__

@@ -23,7 +23,7 @@ from pellucid.training.data.feed import Plan
 from pellucid.training.machine import Machine
 from pellucid.training.programs import Program
 
-_IN_FLIGHT = 4  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
+_IN_FLIGHT = 3  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
 
 
 class Runner:

@@ -26,10 +26,10 @@ from pellucid.graph.capture import Trace, trace
 from pellucid.graph.cost import Cost
 from pellucid.training.data import Block
 
-LOOP_FLOPS = 1e8  # of a training step: above, a step takes longer than a millisecond, and a CPU runs it as fast or faster alone
+LOOP_FLOPS = 2e9  # of a training step: some twenty milliseconds
 LOOP_STEPS = 512  # at most in one dispatch
 DISPATCH_FLOPS = 2e10  # keeps a dispatch well below half a second
-BLOCK_BYTES = 16 * 2**20
+BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
 
 
 @dataclasses.dataclass(frozen=True)
