@@ -1,0 +1,386 @@
+"""What ``call`` read and has changed since is captured anew, and nothing else is."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pellucid
+from pellucid import layers
+from pellucid.errors import SideEffectWarning
+from pellucid.graph.guards import content
+from pellucid.graph.ledger import Reason
+from tests.graph.helpers import Net, spec
+
+X = np.ones((4, 3), "float32")
+GLOBAL = 1.0
+
+
+class Plain:
+    def __init__(self, **fields):
+        vars(self).update(fields)
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+    def __init__(self, factor):
+        self.factor = factor
+
+
+@dataclasses.dataclass
+class Config:
+    factor: float = 1.0
+    inner: object = None
+
+
+class Scales(layers.Layer):
+    factor = 1.0
+
+    def call(self, x):
+        return x * self.factor
+
+
+class Doubles(layers.Layer):
+    def call(self, x):
+        return x * 2
+
+
+def multiply(x, by):
+    return x * by
+
+
+def scaling(net, path):
+    """The factor that a dotted path of attributes, keys and indices leads to."""
+    value = net
+    for step in path.split("."):
+        if isinstance(value, dict):
+            value = value[step]
+        elif isinstance(value, list | tuple):
+            value = value[int(step)]
+        else:
+            value = getattr(value, step)
+    return value
+
+
+def replace_layer(net):
+    net.block = Doubles()
+
+
+def set_item(net):
+    net.settings["nested"]["factors"][1] = 2.0
+
+
+# name: (attributes, call's function, a change that makes it compute x * 2 instead of x * 1, words of the sentence)
+CHANGES = {
+    "number": ({"alpha": 1.0}, lambda m, x, t: x * m.alpha, lambda m: setattr(m, "alpha", 2.0), "`self.alpha` changed from 1.0 to 2.0"),
+    "by getattr": ({"alpha": 1.0}, lambda m, x, t: x * getattr(m, "al" + "pha"), lambda m: setattr(m, "alpha", 2.0), "self.alpha"),
+    "string": (
+        {"how": "once"},
+        lambda m, x, t: x * {"once": 1, "twice": 2}[m.how],
+        lambda m: setattr(m, "how", "twice"),
+        "from 'once' to 'twice'",
+    ),
+    "type of a number": (
+        {"n": 1},
+        lambda m, x, t: x * (2 if isinstance(m.n, float) else 1),
+        lambda m: setattr(m, "n", 1.0),
+        "from 1 to 1.0",
+    ),
+    "None": (
+        {"alpha": None},
+        lambda m, x, t: x if m.alpha is None else x * m.alpha,
+        lambda m: setattr(m, "alpha", 2.0),
+        "from None to 2.0",
+    ),
+    "list item": ({"factors": [0.0, 1.0]}, lambda m, x, t: x * m.factors[1], lambda m: m.factors.__setitem__(1, 2.0), "self.factors"),
+    "list length": ({"twos": [1.0]}, lambda m, x, t: x * len(m.twos), lambda m: m.twos.append(1.0), "from [1.0] to [1.0, 1.0]"),
+    "nested item": (
+        {"settings": {"nested": {"factors": [0, 1.0]}}},
+        lambda m, x, t: x * scaling(m, "settings.nested.factors.1"),
+        set_item,
+        "settings",
+    ),
+    "set": ({"flags": {"a"}}, lambda m, x, t: x * len(m.flags), lambda m: m.flags.add("b"), "self.flags"),
+    "field": (
+        {"config": Plain(factor=1.0)},
+        lambda m, x, t: x * m.config.factor,
+        lambda m: setattr(m.config, "factor", 2.0),
+        "self.config",
+    ),
+    "nested field": (
+        {"config": Plain(inner=Plain(factor=1.0))},
+        lambda m, x, t: x * m.config.inner.factor,
+        lambda m: setattr(m.config.inner, "factor", 2.0),
+        "self.config",
+    ),
+    "dataclass": ({"config": Config()}, lambda m, x, t: x * m.config.factor, lambda m: setattr(m.config, "factor", 2.0), "self.config"),
+    "replaced layer": ({"block": Scales()}, lambda m, x, t: m.block(x), replace_layer, "self.block"),
+    "function": ({"f": lambda x: x}, lambda m, x, t: m.f(x), lambda m: setattr(m, "f", lambda x: x * 2), "self.f"),
+    "attribute of a nested layer": (
+        {"block": Scales()},
+        lambda m, x, t: m.block(x),
+        lambda m: setattr(m.block, "factor", 2.0),
+        "block.factor",
+    ),
+    "numpy array replaced": ({"by": np.float32(1)}, lambda m, x, t: x * m.by, lambda m: setattr(m, "by", np.float32(2)), "self.by"),
+    "deleted": ({"factor": 1.0}, lambda m, x, t: x * getattr(m, "factor", 2.0), lambda m: delattr(m, "factor"), "deleted"),
+    "namespace": (
+        {"config": types.SimpleNamespace(factor=1.0)},
+        lambda m, x, t: x * m.config.factor,
+        lambda m: setattr(m.config, "factor", 2.0),
+        "self.config",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    yield
+    if "factor" in vars(Scales):
+        Scales.factor = 1.0
+
+
+def check_change(net, change, words, reason=Reason.ATTRIBUTE):
+    np.testing.assert_array_equal(net.predict(X, verbose=0), X)
+    change(net)
+    np.testing.assert_array_equal(net.predict(X, verbose=0), X * 2)
+    assert [run.reason for run in net.ledger] == [Reason.FIRST, reason]
+    assert words in net.ledger[1].sentence and "make it a Variable" in net.ledger[1].sentence
+    net.predict(X, verbose=0)
+    assert net.ledger.call_count == 2
+
+
+@pytest.mark.parametrize(("attributes", "function", "change", "words"), CHANGES.values(), ids=CHANGES)
+def test_a_changed_attribute_that_call_read_is_noticed(attributes, function, change, words):
+    net = Net(function)
+    for name, value in attributes.items():
+        object.__setattr__(net, name, value) if isinstance(value, np.generic) else setattr(net, name, value)
+    check_change(net, change, words)
+
+
+@pytest.mark.xfail(strict=True, reason="a write to a class raises no version number, so that its plain attributes are not compared")
+def test_a_changed_class_attribute_is_noticed():
+    net = Net(lambda m, x, t: m.block(x), block=Scales())
+    check_change(net, lambda m: setattr(Scales, "factor", 2.0), "block.factor")
+
+
+UNSEEN = {
+    "field of slots": ({"config": Slotted(1.0)}, lambda m, x, t: x * m.config.factor, lambda m: setattr(m.config, "factor", 2.0)),
+    "partial": (
+        {"f": functools.partial(multiply, by=1.0)},
+        lambda m, x, t: m.f(x),
+        lambda m: setattr(m, "f", functools.partial(multiply, by=2.0)),
+    ),
+    "content of a numpy array": ({"by": [np.ones(1)]}, lambda m, x, t: x * m.by[0], lambda m: m.by[0].fill(2.0)),
+}
+
+
+@pytest.mark.parametrize(("attributes", "function", "change"), UNSEEN.values(), ids=UNSEEN)
+@pytest.mark.xfail(strict=True, reason="guards do not look into slots, partial functions and arrays")
+def test_changes_inside_less_common_objects_are_noticed(attributes, function, change):
+    net = Net(function)
+    for name, value in attributes.items():
+        setattr(net, name, value)
+    check_change(net, change, "self.")
+
+
+@pytest.mark.xfail(strict=True, reason="guards do not see globals and closure cells yet")
+@pytest.mark.parametrize("where", ["global", "cell"])
+def test_changed_globals_and_closure_cells_are_noticed(where, monkeypatch):
+    cell = 1.0
+    net = Net((lambda m, x, t: x * GLOBAL) if where == "global" else (lambda m, x, t: x * cell))
+    np.testing.assert_array_equal(net.predict(X, verbose=0), X)
+    monkeypatch.setitem(globals(), "GLOBAL", 2.0)
+    cell = 2.0
+    np.testing.assert_array_equal(net.predict(X, verbose=0), X * 2)
+
+
+# ---- What is no change ----
+
+NO_CHANGES = {
+    "an attribute that call never reads": lambda m: setattr(m, "unread", 2.0),
+    "a new attribute": lambda m: setattr(m, "new", 1),
+    "the same value again": lambda m: setattr(m, "alpha", 1.0),
+    "an equal list": lambda m: setattr(m, "factors", [1.0, 2.0]),
+    "a weight's value": lambda m: m.block.kernel.assign(np.zeros((3, 3))),
+    "an attribute of another layer": lambda m: setattr(Scales(), "factor", 7.0),
+    "an attribute that only build reads": lambda m: setattr(m.block, "kernel_initializer", "zeros"),
+}
+
+
+@pytest.mark.parametrize("change", NO_CHANGES.values(), ids=NO_CHANGES)
+def test_what_call_did_not_read_makes_no_new_capture(change):
+    net = Net(lambda m, x, t: m.block(x) * m.alpha + m.factors[0], alpha=1.0, factors=[1.0, 2.0], unread=1.0, block=layers.Dense(3))
+    net.predict(X, verbose=0)
+    change(net)
+    net.predict(X, verbose=0)
+    assert net.ledger.call_count == 1
+
+
+def test_a_change_back_finds_the_graph_or_captures_once_more_but_is_right():
+    net = Net(lambda m, x, t: x * m.alpha, alpha=1.0)
+    for alpha in (1.0, 2.0, 1.0, 2.0):
+        net.alpha = alpha
+        np.testing.assert_array_equal(net.predict(X, verbose=0), X * alpha)
+
+
+def test_an_attribute_that_call_itself_writes_is_captured_once_with_a_warning():
+    def call(m, x, t):
+        m.count = m.count + 1
+        return x * 2
+
+    net = Net(call, count=0)
+    with pytest.warns(SideEffectWarning, match=r"`net.count` was assigned once, while `call` was captured"):
+        net.predict(X, verbose=0)
+    for _ in range(2):
+        net.predict(X, verbose=0)
+    assert net.count == 1
+    assert net.ledger.call_count == 1
+
+
+def test_an_attribute_of_each_call_is_no_reason_for_a_capture_in_fit():
+    class Counting(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.out, self.calls, self.cache = layers.Dense(1), 0, {}
+
+        def call(self, x):
+            self.calls += 1
+            self.cache["last"] = self.calls
+            return self.out(x)
+
+    model = Counting()
+    model.compile(optimizer="sgd", loss="mse")
+    with pytest.warns(SideEffectWarning):
+        model.fit(np.ones((10, 3)), np.ones((10, 1)), batch_size=4, epochs=2, verbose=0)
+    assert (model.calls, model.ledger.call_count) == (1, 1)
+
+
+@pytest.mark.parametrize("change", [False, True])
+def test_a_callback_that_changes_an_attribute_in_fit_is_heard(change):
+    class Scaled(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.out, self.alpha = layers.Dense(1), 1.0
+
+        def call(self, x):
+            return self.out(x) * self.alpha
+
+    class Change(pellucid.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if change and epoch == 1:
+                self.model.alpha = 0.0
+
+    model = Scaled()
+    model.compile(optimizer="sgd", loss="mse")
+    history = model.fit(np.ones((8, 3)), np.ones((8, 1)), batch_size=4, epochs=4, verbose=0, callbacks=[Change()])
+    assert model.ledger.call_count == 1 + change
+    losses = history.history["loss"]
+    assert (losses[2] == losses[3] == 1.0) == change
+
+
+# ---- A model that builds itself ----
+
+
+@pytest.mark.xfail(strict=True, reason="a capture inside build counts as building: its reads are not guarded, and it recurs")
+@pytest.mark.parametrize(
+    "first", [lambda m: m.build((None, 3)), lambda m: m(X), lambda m: m.predict(X, verbose=0)], ids=["build", "call", "predict"]
+)
+def test_a_build_that_ends_in_super_build_is_usual_and_works(first):
+    class Usual(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.alpha = layers.Dense(2), 1.0
+
+        def build(self, input_shape):
+            self.w = self.add_weight((2,), "ones", name="w")
+            super().build(input_shape)
+
+        def call(self, x):
+            return self.dense(x) * self.w * self.alpha
+
+    model = Usual()
+    first(model)
+    assert len(model.weights) == 3
+    before = model.predict(X, verbose=0)
+    model.alpha = 2.0
+    np.testing.assert_allclose(model.predict(X, verbose=0), before * 2, rtol=1e-6)
+
+
+# ---- Contents ----
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, True),
+        ([1], (1,)),
+        ({"a": 1}, {"a": 2}),
+        ("1", 1),
+        (None, 0),
+        ({1}, {2}),
+        (Config(1.0), Config(2.0)),
+        (np.zeros(2), np.zeros(2)),
+    ],
+)
+def test_contents_of_different_values_differ(one, other):
+    assert content(one) != content(other)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: 1, lambda: [1, {"a": (2, None)}], lambda: Config(2.0, [1]), lambda: Plain(a=Plain(b=1)), lambda: {"x", "y"}]
+)
+def test_contents_of_equal_values_are_equal(make):
+    assert content(make()) == content(make())
+
+
+def test_contents_of_cycles_and_of_large_containers_end():
+    ring: list = []
+    ring.append(ring)
+    assert content(ring) == content(ring)
+    large = list(range(5000))
+    assert content(large) == content(large)
+    assert content(large) != content(list(range(5000)))
+
+
+FRESH = pytest.mark.xfail(
+    strict=True, reason="where the depth ends at an object's fields, a fresh dict is compared by identity: never equal"
+)
+
+
+@FRESH
+def test_contents_of_an_object_that_holds_itself_are_equal():
+    plain = Plain()
+    plain.itself = plain
+    assert content(plain) == content(plain)
+
+
+@FRESH
+@pytest.mark.parametrize("depth", [3, 4])
+def test_deeply_nested_objects_make_no_capture_for_each_dispatch(depth):
+    config = Plain(factor=2.0)
+    for _ in range(depth):
+        config = Plain(inner=config)
+    net = Net(lambda m, x, t: x * scaling(m, "config" + ".inner" * depth + ".factor"), config=config)
+    for _ in range(3):
+        net.predict(X, verbose=0)
+    assert net.ledger.call_count == 1
+
+
+def test_a_capture_of_one_model_is_not_guarded_by_another():
+    shared = Scales()
+    one, other = Net(lambda m, x, t: m.s(x), s=shared), Net(lambda m, x, t: x * 3)
+    for net in (one, other):
+        net.capture(spec(4, 3))
+    shared.factor = 2.0
+    for net in (one, other):
+        net.capture(spec(4, 3))
+    assert (one.ledger.call_count, other.ledger.call_count) == (2, 1)
+    np.testing.assert_array_equal(one.graph.run(jnp.asarray(X), False)[0], X * 2)
