@@ -45,6 +45,9 @@ class Frame:
 
     def __exit__(self, *_: object) -> None:
         _active.reset(self._token)
+        self.values.clear()  # traced values end with their trace
+        self.written.clear()
+        self.trace = self.outer = None
 
     def read(self, variable: Any) -> Any:
         frame: Frame | None = self
@@ -121,6 +124,7 @@ class Traced:
 
 def choose(predicate: Any, if_true: Callable, if_false: Callable, *operands: Any) -> Any:
     """``lax.cond`` over stateful functions: what one branch writes, the other hands on unchanged."""
+    operands = jax.tree.map(jax.numpy.asarray, operands)
     branches = [Traced(f, *operands) for f in (if_true, if_false)]
     writes = list(dict.fromkeys(v for b in branches for v in b.writes))
     before = [v.value for v in writes]

@@ -6,6 +6,7 @@ Written against jax 0.10 to 0.12. Everything else in Pellucid uses JAX's public 
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -230,6 +231,16 @@ class Place(NamedTuple):
 def is_library_file(file: str) -> bool:
     """Whether a file belongs to Pellucid, JAX, optax, NumPy or Python's frozen modules, so that no user wrote it."""
     return file.startswith(_LIBRARIES)
+
+
+def raised_outside_jax(error: BaseException) -> bool:
+    """Whether a ``raise`` or ``assert`` of the user's code or ours raised an error."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or traceback.tb_frame.f_code.co_filename.startswith(_FOLDERS[0] + os.sep):
+        return False
+    return dis.opname[traceback.tb_frame.f_code.co_code[traceback.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
 
 
 def eqn_place(eqn: Any) -> Place | None:

@@ -35,6 +35,7 @@ class Variable:
     """
 
     version = 0  # counts changes of `trainable` of all variables
+    __array_priority__ = 100  # NumPy leaves operators to us
 
     def __init__(
         self,

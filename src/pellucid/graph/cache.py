@@ -20,6 +20,7 @@ class GraphCache:
         self.layer = layer
         self.ledger = Ledger()
         self.graphs: list[Graph] = []
+        self._refused: dict[tuple, str] = {}  # signatures whose symbolic graph was of no use, and why
 
     @property
     def last(self) -> Graph | None:
@@ -43,6 +44,11 @@ class GraphCache:
             found = self._find(signature, batch_size, training)
             return found if found is not None else self._capture(inputs, signature, batch_size, training, caller)
 
+    def refuse(self, graph: Graph, why: str) -> None:
+        """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
+        self._refused[graph.signature.tree, graph.signature.leaves] = f"its graph cannot be made concrete ({why})"
+        self.graphs = [g for g in self.graphs if g is not graph]
+
     def is_current(self, graph: Graph) -> bool:
         """Whether nothing that ``call`` read has changed since the graph was captured."""
         return not graph.guards.changes()
@@ -56,12 +62,14 @@ class GraphCache:
 
     def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str) -> Graph:
         reason, sentence = self._why(signature, batch_size, training)
-        graph, about = capture_layer(self.layer, inputs, batch_size, training)
+        kind = (signature.tree, signature.leaves)
+        graph, about = capture_layer(self.layer, inputs, batch_size, training, symbolic=kind not in self._refused)
         if about.refused is not None:
-            refused = f"{sentence}, but a symbolic batch size was refused at {about.refused}"
+            self._refused[kind] = f"{about.refused_place} needs to know the size"
+            refused = f"{sentence}, but a symbolic batch was refused at {about.refused}"
             self.ledger.add(Run("capture", reason, refused, caller, str(signature), training, about.refused_seconds))
             reason = Reason.CONCRETE
-            sentence = f"once more, for batches of {batch_size} alone, because {about.refused_place} needs to know the size"
+            sentence = f"once more for batches of {batch_size}, because {self._refused[kind]}"
         run = Run(
             "capture", reason, sentence, caller, str(signature), graph.training, about.seconds, tuple(about.effects.found.values()), graph
         )
@@ -71,6 +79,8 @@ class GraphCache:
         return graph
 
     def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:
+        if (signature.tree, signature.leaves) in self._refused:
+            return Reason.CONCRETE, f"for batches of {batch_size} alone, because {self._refused[signature.tree, signature.leaves]}"
         if not self.graphs:
             return Reason.FIRST, "the first use, which also made the weights" if not self.layer.variables else "the first use"
         sizes = {} if batch_size is None else {BATCH: batch_size}
@@ -83,8 +93,6 @@ class GraphCache:
             return Reason.ATTRIBUTE, f"{' and '.join(g.sentence() for g in changed[:3])}; make it a Variable to avoid a new capture"
         if graph.training is not None and graph.training != training:
             return Reason.TRAINING, f"`call` branches on `training` at {graph.training_place}, and training is {training} now"
-        if graph.signature.batch_size is not None:
-            return Reason.CONCRETE, f"for batches of {batch_size}: the graph before holds for batches of {graph.signature.batch_size} only"
         failed = next(g for g in graph.size_guards if not g.holds(sizes))
         return Reason.SIZE, f"`call` asks {failed}, which has another answer for a batch of {batch_size}"
 

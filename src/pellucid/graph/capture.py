@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import re
 import sys
 import threading
 import time
@@ -24,9 +23,8 @@ from pellucid.core.frame import Frame, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.core.variable import Variable
-from pellucid.errors import ShapeError
 from pellucid.graph import effects, guards
-from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, is_none, shape_of
+from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, Value, is_none, shape_of
 from pellucid.graph.instantiate import Instantiation, read_variable_p
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
@@ -44,6 +42,7 @@ class Capture:
         self.size_guards: list[SizeGuard] = []
         self.calls: list[Node] = []
         self.losses: list[Any] = []
+        self.loss_count = 0
         self.frame: Frame | None = None
         self._stack: list[tuple[Layer, str]] = []
         self._times: dict[str, int] = {}
@@ -85,6 +84,12 @@ class Capture:
             if jnp.ndim(loss):
                 raise ValueError(f"add_loss in layer {layer.path!r} got shape {jnp.shape(loss)}; expected a scalar: reduce it first.")
             self.losses.append(jnp.asarray(loss))
+
+    def take_losses(self) -> list[Any]:
+        """What ``add_loss`` was given; nothing traced is kept here."""
+        losses, self.losses, self.frame = self.losses, [], None
+        self.loss_count = len(losses)
+        return losses
 
     # ---- The mode and the sizes ----
 
@@ -155,8 +160,9 @@ def trace(function: Callable, specs: list[Any], capture: Capture | None = None) 
             if capture is not None:
                 capture.frame = frame
             outputs, tree = jax.tree.flatten(function(*leaves))
+            losses = capture.take_losses() if capture is not None else []
             found.update(tree=tree, writes=list(frame.written))
-            return [*outputs, *(capture.losses if capture is not None else ()), *(frame.values[v] for v in frame.written)]
+            return [*outputs, *losses, *(frame.values[v] for v in frame.written)]
 
     with _context(next(_numbers)):
         jaxpr = jax.make_jaxpr(run)(*specs)
@@ -171,7 +177,7 @@ def signature_of(inputs: Any) -> Signature:
 
 def _leaf(x: Any) -> tuple:
     if not hasattr(x, "shape"):
-        return ("value", x)
+        return "value", Value(x, type(x), str(x) if isinstance(x, float | complex) else "")
     shape = tuple(x.shape)
     return ((None, *shape[1:]) if shape else ()), jnp.dtype(x.dtype).name
 
@@ -187,30 +193,35 @@ class About:
     refused_seconds: float = 0.0
 
 
-def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: bool) -> tuple[Graph, About]:
+def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: bool, symbolic: bool = True) -> tuple[Graph, About]:
     """Runs ``call`` of a layer once and returns its graph.
 
     Args:
         inputs: structure of arrays or ``ShapeDtypeStruct``s; the first axis of each is the batch.
         batch_size: the present size, which answers questions such as ``x.shape[0] == 1``.
         training: the present mode, which answers a Python ``if training``.
+        symbolic: whether to try a symbolic batch first: not where one was refused before.
 
     Raises:
         whatever ``call`` raises. No layer is left half-built then.
     """
     with lock:
         signature = signature_of(inputs)
+        fixed = dataclasses.replace(signature, batch_size=batch_size)
         started = time.perf_counter()
+        if not symbolic:
+            graph, seen = _attempt(layer, fixed, batch_size, training)
+            return graph, About(seen, time.perf_counter() - started)
         try:
             graph, seen = _attempt(layer, signature, batch_size, training)
             return graph, About(seen, time.perf_counter() - started)
         except Exception as error:
-            if batch_size is None or not _about_sizes(error):
+            if batch_size is None or not _may_be_about_sizes(error):
                 raise
             place, message = user_line(error), str(error).split("\n")[0][:100]
             refused = f"{place} ({type(error).__name__}: {message})"
         again = time.perf_counter()
-        graph, seen = _attempt(layer, dataclasses.replace(signature, batch_size=batch_size), batch_size, training)
+        graph, seen = _attempt(layer, fixed, batch_size, training)
         return graph, About(seen, time.perf_counter() - again, refused, place, again - started)
 
 
@@ -223,7 +234,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
 
     def run(*leaves: Any) -> Any:
         arrays = iter(leaves)
-        inputs = jax.tree.unflatten(signature.tree, [x if s == "value" else next(arrays) for s, x in signature.leaves])
+        inputs = jax.tree.unflatten(signature.tree, [x.value if s == "value" else next(arrays) for s, x in signature.leaves])
         with training_context(flag):
             return layer(inputs)
 
@@ -236,7 +247,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         output_count=traced.output_tree.num_leaves,
         calls=capture.calls,
         writes=traced.writes,
-        losses=len(capture.losses),
+        losses=capture.loss_count,
         guards=guards.guards_of(reads),
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
@@ -263,16 +274,13 @@ def _all_or_nothing(layer: Layer) -> Iterator[None]:
         raise
 
 
-_SYMBOL_SHOWN = re.compile(rf"[(\[*+, -]{BATCH}\b[),\] *+-]")  # as a size in a shape: (batch, 3), [2*batch]
+def _may_be_about_sizes(error: Exception) -> bool:
+    """Whether an error may come from the batch being symbolic, so that a capture at the present size may succeed.
 
-
-def _about_sizes(error: Exception) -> bool:
-    """Whether an error comes from the batch being symbolic, so that a capture at the present size may succeed."""
-    if isinstance(error, jax_compat.InconclusiveSize) or "DimExpr" in str(error):
-        return True
-    if isinstance(error, ShapeError | jax.errors.JAXTypeError | jax.errors.JAXIndexError):
-        return False
-    return isinstance(error, TypeError | ValueError | IndexError) and bool(_SYMBOL_SHOWN.search(str(error)))
+    JAX refuses a symbolic size in many ways. What a user's line or ours raised by itself is no such refusal, nor is the use of
+    a traced value as a Python bool or number.
+    """
+    return not isinstance(error, jax.errors.JAXTypeError | RecursionError | MemoryError) and not jax_compat.raised_outside_jax(error)
 
 
 def user_line(error: BaseException) -> jax_compat.Place | None:

@@ -71,11 +71,11 @@ class Effects:
         """Sees what happens inside: prints through ``sys.stdout``, assignments to attributes of layers."""
         stdout = sys.stdout
         sys.stdout = _Listener(stdout, self)  # type: ignore[assignment]
-        Hooks.attribute_written = self.attribute_written
+        before, Hooks.attribute_written = Hooks.attribute_written, self.attribute_written
         try:
             yield self
         finally:
-            Hooks.attribute_written = None
+            Hooks.attribute_written = before
             if isinstance(sys.stdout, _Listener):
                 sys.stdout = stdout
 

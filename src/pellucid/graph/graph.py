@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -15,16 +15,27 @@ from pellucid.core.layer import Layer
 from pellucid.graph import rows
 from pellucid.graph.cost import Cost, cost
 from pellucid.graph.guards import Guards
-from pellucid.graph.instantiate import Instantiation, read_variable_p
+from pellucid.graph.instantiate import Instantiation, InstantiationError, read_variable_p
 
 BATCH = rows.BATCH
+
+
+class Value(NamedTuple):
+    """An input that is no array, told from equal ones of another type: 1, 1.0 and True differ, 0.0 and -0.0 too."""
+
+    value: Any
+    type: type
+    text: str
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
     """Structure, shapes and types of inputs: a graph made for one serves all inputs that have it.
 
-    ``leaves`` holds ``(shape, dtype)`` for each array, with None for the batch, and ``("value", x)`` for anything else.
+    ``leaves`` holds ``(shape, dtype)`` for each array, with None for the batch, and ``("value", Value)`` for anything else.
     """
 
     tree: Any
@@ -127,7 +138,13 @@ class Graph:
         for leaf, (shape, _) in zip(arrays, (s for s in self.signature.leaves if s[0] != "value"), strict=True):
             if shape and shape[0] is None:
                 sizes.setdefault(BATCH, leaf.shape[0])
-        values = Instantiation(sizes, training).run(self.jaxpr, arrays)
+        try:
+            values = Instantiation(sizes, training).run(self.jaxpr, arrays)
+        except Exception as error:
+            if self.signature.batch_size is not None or not sizes:
+                raise
+            message = str(error).split("\n")[0][:200]
+            raise InstantiationError(f"{type(error).__name__}: {message}", self) from error
         outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
         losses = values[self.output_count : self.output_count + self.losses]
         for variable, value in zip(self.writes, values[self.output_count + self.losses :], strict=True):

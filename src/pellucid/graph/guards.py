@@ -126,11 +126,15 @@ def watching() -> Iterator[dict[tuple[int, str], tuple[Layer, str]]]:
             reads.setdefault((id(layer), name), (layer, name))
         return value
 
+    before = vars(Layer).get("__getattribute__")  # of a capture around this one
     Layer.__getattribute__ = reading  # type: ignore[method-assign, assignment]
     try:
         yield reads
     finally:
-        del Layer.__getattribute__
+        if before is None:
+            del Layer.__getattribute__
+        else:
+            Layer.__getattribute__ = before  # type: ignore[method-assign]
 
 
 def guards_of(reads: dict[tuple[int, str], tuple[Layer, str]]) -> Guards:

@@ -22,7 +22,14 @@ read_variable_p.def_abstract_eval(lambda *, variable: jax.core.ShapedArray(varia
 
 
 class InstantiationError(Exception):
-    """An equation came out with other types than its symbolic ones say: the graph must be captured at this size."""
+    """A graph cannot be made concrete, for example as an equation came out with other types than its symbolic ones say.
+
+    It must be captured at the size itself.
+    """
+
+    def __init__(self, why: str, graph: Any = None):
+        super().__init__(why)
+        self.why, self.graph = why, graph
 
 
 class Instantiation:

@@ -279,8 +279,9 @@ class Model(Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates all weights for inputs of a shape, such as ``(None, 6)`` or ``[(None, 5), (None, 6)]``, by one capture."""
-        inputs = specs_from_shapes(input_shape, self.dtype)
-        self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
+        if frame.active_frame() is None:  # else the run that is going on makes the weights
+            inputs = specs_from_shapes(input_shape, self.dtype)
+            self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
         self._state.build_shape, self._state.built = input_shape, True
 
     build.builds_from_call = True  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from pellucid.core import seeds
 from pellucid.core.layer import Layer
 from pellucid.graph.cache import GraphCache
 from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.instantiate import InstantiationError
 from pellucid.graph.ledger import Reason, Run
 from pellucid.training import steps
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
@@ -117,7 +118,12 @@ class Runner:
     def _program(self, block: Block) -> Program:
         key = (block.batch_size, block.padded)
         if key not in self._programs:
-            self._programs[key] = self._make(block)
+            try:
+                self._programs[key] = self._make(block)
+            except InstantiationError as error:
+                self.machine.captures.refuse(error.graph, error.why)
+                self.prepare()
+                return self._program(block)
         return self._programs[key]
 
     def _make(self, block: Block) -> Program:
