@@ -193,20 +193,32 @@ USES = {
     "build": lambda made, x: (made.build((None, 3)), made(x))[1],
     "predict": lambda made, x: made.predict(x, verbose=0),
 }
-RECURSION = "super().build captures call, which builds, which calls super().build …"
+RECURSION = "super().build captures call, which builds, which calls super().build …; left out: its traceback takes minutes"
+TWICE = "super().build of a Model captures call, which builds again: weights are made twice"
 
 
 @pytest.mark.xfail(run=False, reason=RECURSION)
-@pytest.mark.parametrize("way, kind", [("call", BuildsOnTop), ("build", BuildsOnTop), *((way, ModelThatBuildsOnTop) for way in USES)])
-def test_a_build_may_call_the_one_of_its_base_class(way, kind):
+@pytest.mark.parametrize("way", ["call", "build"])
+def test_build_of_a_layer_may_call_that_of_its_base_class(way):
     x, _ = data()
-    made = kind()
-    y = USES[way](made, x)
-    assert [w.name for w in made.weights] == ["scale", "kernel", "bias"] and made.built
-    np.testing.assert_allclose(y, x @ made.inner.kernel.numpy(), rtol=1e-5, atol=1e-6)
+    layer = BuildsOnTop()
+    y = USES[way](layer, x)
+    assert [w.path.split("/")[-1] for w in layer.weights] == ["scale", "kernel", "bias"]
+    np.testing.assert_allclose(y, x @ layer.inner.kernel.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.xfail(run=False, reason=RECURSION)
+@pytest.mark.parametrize(
+    "way", [*(pytest.param(w, marks=pytest.mark.xfail(strict=True, reason=TWICE)) for w in ("call", "build")), "predict"]
+)
+def test_build_of_a_model_may_call_that_of_its_base_class(way):
+    x, _ = data()
+    model = ModelThatBuildsOnTop()
+    y = USES[way](model, x)
+    assert [w.path.split("/")[-1] for w in model.weights] == ["scale", "kernel", "bias"]
+    np.testing.assert_allclose(y, x @ model.inner.kernel.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason=TWICE)
 def test_build_of_a_model_makes_all_weights_before_any_data():
     model = ModelThatBuildsOnTop()
     model.build((None, 3))
