@@ -164,25 +164,28 @@ def test_a_changed_attribute_that_call_read_is_noticed(attributes, function, cha
     check_change(net, change, words)
 
 
-@pytest.mark.xfail(strict=True, reason="a write to a class raises no version number, so that its plain attributes are not compared")
 def test_a_changed_class_attribute_is_noticed():
     net = Net(lambda m, x, t: m.block(x), block=Scales())
     check_change(net, lambda m: setattr(Scales, "factor", 2.0), "block.factor")
 
 
-UNSEEN = {
+SEEN_INSIDE = {
     "field of slots": ({"config": Slotted(1.0)}, lambda m, x, t: x * m.config.factor, lambda m: setattr(m.config, "factor", 2.0)),
     "partial": (
         {"f": functools.partial(multiply, by=1.0)},
         lambda m, x, t: m.f(x),
         lambda m: setattr(m, "f", functools.partial(multiply, by=2.0)),
     ),
-    "content of a numpy array": ({"by": [np.ones(1)]}, lambda m, x, t: x * m.by[0], lambda m: m.by[0].fill(2.0)),
+    "content of a numpy array": pytest.param(
+        {"by": [np.ones(1)]},
+        lambda m, x, t: x * m.by[0],
+        lambda m: m.by[0].fill(2.0),
+        marks=pytest.mark.xfail(strict=True, reason="arrays are compared by identity alone, not by content once an epoch"),
+    ),
 }
 
 
-@pytest.mark.parametrize(("attributes", "function", "change"), UNSEEN.values(), ids=UNSEEN)
-@pytest.mark.xfail(strict=True, reason="guards do not look into slots, partial functions and arrays")
+@pytest.mark.parametrize(("attributes", "function", "change"), SEEN_INSIDE.values(), ids=SEEN_INSIDE)
 def test_changes_inside_less_common_objects_are_noticed(attributes, function, change):
     net = Net(function)
     for name, value in attributes.items():
@@ -350,19 +353,12 @@ def test_contents_of_cycles_and_of_large_containers_end():
     assert content(large) != content(list(range(5000)))
 
 
-FRESH = pytest.mark.xfail(
-    strict=True, reason="where the depth ends at an object's fields, a fresh dict is compared by identity: never equal"
-)
-
-
-@FRESH
 def test_contents_of_an_object_that_holds_itself_are_equal():
     plain = Plain()
     plain.itself = plain
     assert content(plain) == content(plain)
 
 
-@FRESH
 @pytest.mark.parametrize("depth", [3, 4])
 def test_deeply_nested_objects_make_no_capture_for_each_dispatch(depth):
     config = Plain(factor=2.0)

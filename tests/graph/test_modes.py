@@ -157,9 +157,7 @@ by_context = lambda inner, x, training: inner(x)
 @pytest.mark.parametrize("hand_on", [by_keyword, by_position, by_context], ids=["keyword", "position", "context"])
 @pytest.mark.parametrize("inner", [Branches, AsksIfTrue, InAHelper, InAComprehension])
 def test_a_nested_layer_gets_the_mode(hand_on, inner, request):
-    if (inner, hand_on) == (AsksIfTrue, by_position):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="a flag handed on by position is not made a plain bool for `is True`"))
-    if inner in (InAHelper, InAComprehension):
+    if inner is InAHelper:
         request.applymarker(pytest.mark.xfail(strict=True, reason="`is True` is searched for in the code of `call` alone"))
     model = Outer(hand_on, inner())
     x = jnp.asarray(normal(4, 3))
@@ -169,10 +167,8 @@ def test_a_nested_layer_gets_the_mode(hand_on, inner, request):
         np.testing.assert_allclose(graph.run(x, training)[0], x * (1 + training))
 
 
-@pytest.mark.parametrize("inner", [Branches])
-def test_none_by_position_means_the_callers_mode(inner, request):
-    request.applymarker(pytest.mark.xfail(strict=True, reason="None by position is taken as the mode; by keyword it means the caller's"))
-    model = Outer(lambda inner, x, training: inner(x, None), inner())
+def test_none_by_position_means_the_callers_mode():
+    model = Outer(lambda inner, x, training: inner(x, None), Branches())
     x = jnp.asarray(normal(4, 3))
     np.testing.assert_allclose(model(x, training=True), x * 2)
 

@@ -98,10 +98,10 @@ CONCRETE = {
     "the last row": lambda m, x, t: x[x.shape[0] - 1],
     "linspace": lambda m, x, t: x * jnp.linspace(0, 1, x.shape[0])[:, None],
     "permutation": lambda m, x, t: x[jax.random.permutation(jax.random.key(0), x.shape[0])],
-    "associative scan": pytest.param(lambda m, x, t: lax.associative_scan(jnp.add, x), marks=NOT_RETRIED),
-    "iteration": pytest.param(lambda m, x, t: jnp.stack(list(x)[::-1]), marks=NOT_RETRIED if jax.__version_info__ >= (0, 12) else ()),
-    "unstack": pytest.param(lambda m, x, t: jnp.stack(jnp.unstack(x)[::-1]), marks=NOT_RETRIED),
-    "split": pytest.param(lambda m, x, t: jnp.concatenate(jnp.split(x, x.shape[0])[::-1]), marks=NOT_RETRIED),
+    "associative scan": lambda m, x, t: lax.associative_scan(jnp.add, x),
+    "iteration": lambda m, x, t: jnp.stack(list(x)[::-1]),
+    "unstack": lambda m, x, t: jnp.stack(jnp.unstack(x)[::-1]),
+    "split": lambda m, x, t: jnp.concatenate(jnp.split(x, x.shape[0])[::-1]),
     "numpy arange": pytest.param(lambda m, x, t: x * np.arange(x.shape[0])[:, None], marks=NOT_RETRIED),
 }
 
@@ -120,7 +120,6 @@ def test_what_jax_refuses_is_captured_at_its_size_and_the_ledger_names_the_line(
     assert net.ledger[1].sentence == f"once more for batches of 4, because {line} needs to know the size"
 
 
-@pytest.mark.xfail(strict=True, reason="the symbolic batch is tried again, in vain, for every new size")
 def test_a_symbolic_batch_that_was_refused_is_not_tried_again():
     net = Net(lambda m, x, t: x * len(x))
     for n in (4, 6, 7):
@@ -134,9 +133,6 @@ HIDDEN = {  # jax 0.12 hides the types of these operations in a primitive of the
 }
 
 
-@pytest.mark.xfail(
-    jax.__version_info__ >= (0, 12), strict=True, reason="nobody catches InstantiationError: no capture at the concrete size follows"
-)
 @pytest.mark.parametrize("function", HIDDEN.values(), ids=HIDDEN)
 def test_what_cannot_be_instantiated_is_captured_at_its_size(function):
     net = Net(function)

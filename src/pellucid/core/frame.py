@@ -95,8 +95,14 @@ def functional(function: Callable, variables: Sequence[Any]) -> Callable:
     def pure(values: Sequence[Any], *args: Any) -> tuple[Any, list[Any]]:
         with Frame(dict(zip(variables, values, strict=True))) as frame:
             outputs = function(*args)
+            lost = next((v for v in frame.written if v not in known), None)
+            if lost is not None:
+                raise CaptureError(
+                    f"variable {lost.path!r} is assigned, but is not among the variables of the pure function: pass it, too."
+                )
             return outputs, [frame.values[v] for v in variables]
 
+    known = set(variables)
     return pure
 
 
@@ -183,7 +189,7 @@ def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
     """A loop over a stateful ``turn(carry, x) -> (carry, y)``: what it writes is carried along.
 
     Args:
-        run: ``(carry and writes, pure turn) -> (carry and writes, ys)``: the loop itself.
+        run: ``(carry and writes, pure turn, frame of writes) -> (carry and writes, ys)``: the loop itself.
         turn: may read and write variables.
         init: the first carry.
         xs: structure of arrays whose first axis the loop goes along, or None.
@@ -198,7 +204,7 @@ def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
             values, y = turn(values, x)
             return (values, [frame.values[v] for v in written]), y
 
-    (carry, after), ys = run((carry, [v.value for v in written]), step)
+    (carry, after), ys = run((carry, [v.value for v in written]), step, lambda before: Frame(dict(zip(written, before, strict=True))))
     for variable, value in zip(written, after, strict=True):
         variable.assign(value)
     return carry, ys

@@ -137,9 +137,17 @@ def is_jaxpr(value: object) -> bool:
     return isinstance(value, core.Jaxpr) or (_CLOSED is not None and isinstance(value, _CLOSED))
 
 
-def effects_of(jaxpr: Any) -> Any:
-    """The side effects (callbacks, prints) of a jaxpr."""
-    return jaxpr.effects
+def nested_jaxprs(eqn: Any) -> list[Any]:
+    """The jaxprs among an equation's parameters: branches, bodies, called functions."""
+    values = [v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,))]
+    return [v for v in values if is_jaxpr(v)]
+
+
+def calls_back(jaxpr: Any) -> bool:
+    """Whether running a jaxpr calls Python: a print, a callback, pure or not. What is called may raise."""
+    if jaxpr.effects:
+        return True
+    return any("callback" in e.primitive.name or any(map(calls_back, nested_jaxprs(e))) for e in parts(jaxpr).eqns)
 
 
 def is_closed(jaxpr: Any) -> bool:

@@ -159,7 +159,7 @@ class Layer:
         if outermost and Layer._losses_exist:
             self._forget_losses()
         args, kwargs = _as_arrays((args, kwargs))
-        training = self._resolve_training(args, kwargs)
+        args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
         tokens = _training.set(training), _depth.set(_depth.get() + 1)
@@ -181,12 +181,11 @@ class Layer:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
         return outputs
 
-    def _resolve_training(self, args: tuple, kwargs: dict) -> Any:
-        """The mode of this call, put into ``kwargs`` where ``call`` takes it: given, or the caller's, or the default."""
-        takes = _signature(type(self).call)
-        given = kwargs.pop("training", None)
-        if given is None and takes.training_index is not None and len(args) > takes.training_index:
-            return args[takes.training_index]
+    def _resolve_training(self, args: tuple, kwargs: dict) -> tuple[tuple, Any]:
+        """(args, the mode of this call): given, or the caller's, or the default; put where ``call`` takes it."""
+        takes, at = _signature(type(self).call), _signature(type(self).call).training_index
+        by_position = at is not None and len(args) > at
+        given = args[at] if by_position else kwargs.pop("training", None)  # type: ignore[index]
         training = given if given is not None else _training.get()
         if takes.training:
             if training is None:
@@ -194,9 +193,11 @@ class Layer:
             if isinstance(training, mode.TrainingFlag) and mode.needs_plain_bool(_code(type(self).call)):
                 training.on_branch(_code(type(self).call))
                 training = training.now
-            if training is not None:
+            if by_position:
+                args = (*args[:at], training, *args[at + 1 :])  # type: ignore[operator]
+            elif training is not None:
                 kwargs["training"] = training
-        return training
+        return args, training
 
     def _build_for(self, args: tuple, kwargs: dict) -> None:
         if self._state.built:
@@ -445,6 +446,16 @@ def _built_once(build: Callable) -> Callable:
         self._state.build_shape = args[0] if len(args) == 1 and not kwargs else (args, kwargs)
 
     return wrapped
+
+
+@contextlib.contextmanager
+def not_building() -> Iterator[None]:
+    """A capture that a ``build`` asks for is a run of ``call``, not part of the build."""
+    token = _building.set(None)
+    try:
+        yield
+    finally:
+        _building.reset(token)
 
 
 def is_building() -> bool:

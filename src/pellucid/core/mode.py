@@ -68,9 +68,11 @@ class TrainingFlag:
 
 
 def _operators() -> None:
-    for name in ("add", "sub", "mul", "truediv", "and", "or", "xor"):
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
         setattr(TrainingFlag, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(other))
         setattr(TrainingFlag, f"__r{name}__", lambda self, other, op=f"__r{name}__": getattr(self.value, op)(other))
+    for name in ("lt", "le", "gt", "ge"):
+        setattr(TrainingFlag, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(other))
     setattr(TrainingFlag, "__invert__", lambda self: ~self.value)  # noqa: B010
 
 
@@ -94,4 +96,6 @@ def needs_plain_bool(code: types.CodeType) -> bool:
     for before, now in itertools.pairwise(instructions):
         if now.opname == "IS_OP" and isinstance(before.argval, bool) and before.opname in ("LOAD_CONST", "LOAD_COMMON_CONSTANT"):
             return True
+    if any(needs_plain_bool(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)):
+        return True  # a comprehension or a nested function
     return {"isinstance", "bool"} <= set(code.co_names)

@@ -55,6 +55,19 @@ def next_seed(stream: str) -> int:
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def state() -> dict[str, int]:
+    """How many seeds each stream has given."""
+    with _lock:
+        return dict(_counts)
+
+
+def restore(counts: dict[str, int]) -> None:
+    """Goes back to what ``state`` returned: what failed in between has drawn nothing."""
+    with _lock:
+        _counts.clear()
+        _counts.update(counts)
+
+
 def is_seeded() -> bool:
     """Whether a global seed was set, so that runs repeat."""
     return _global_seed is not None

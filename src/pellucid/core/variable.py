@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 
 from pellucid.core import dtypes, frame, jax_compat, naming
 from pellucid.errors import CaptureError
+
+_numbers = itertools.count()
 
 
 class Variable:
@@ -46,6 +49,7 @@ class Variable:
         name: str | None = None,
     ):
         self.name = name or naming.unique_name("variable")
+        self.number = next(_numbers)
         self.path = self.name
         self._trainable = bool(trainable)
         self.handed_out = False  # the array may be held by user code: it must not be donated
@@ -103,15 +107,15 @@ class Variable:
 
     def assign(self, value: Any) -> None:
         """Replaces the value. The shape must fit; the data type is converted."""
-        value = value.value if isinstance(value, Variable) else value
-        shape = jnp.shape(value)
+        value = _plain(value)
+        shape = value.shape if hasattr(value, "shape") else np.shape(value)
         if tuple(shape) != self.shape:
             raise ValueError(f"Variable {self.path!r}: assign got a value of shape {tuple(shape)}; expected {self.shape}.")
         active = frame.active_frame()
         if active is not None:
             active.write(self, jnp.asarray(value, self.dtype))
             return
-        if jax_compat.is_tracer(value):
+        if jax_compat.is_tracer(value) or not jax_compat.computes_now():
             frame.require_frame_trace(None, f"variable {self.path!r} is assigned")
         self.array = _own_copy(value, self.dtype)
 

@@ -18,9 +18,9 @@ import numpy as np
 from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, seeds
 from pellucid.core.frame import Frame, require_frame_trace
-from pellucid.core.layer import Hooks, Layer, training_context
+from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.core.variable import Variable
 from pellucid.graph import effects, guards
@@ -140,7 +140,7 @@ class Trace:
     @property
     def has_effects(self) -> bool:
         """Whether running it calls back to Python, for example to print."""
-        return bool(jax_compat.effects_of(self.jaxpr))
+        return jax_compat.calls_back(self.jaxpr)
 
     def run(self, leaves: list[Any]) -> Any:
         """The outputs for given inputs, in the trace and frame that are active."""
@@ -238,7 +238,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         with training_context(flag):
             return layer(inputs)
 
-    with _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
+    with not_building(), _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
         traced = trace(run, specs, capture)
     graph = Graph(
         jaxpr=traced.jaxpr,
@@ -260,11 +260,13 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
 def _all_or_nothing(layer: Layer) -> Iterator[None]:
     """Creates the initial values of new weights at the end; where ``call`` raises, unbuilt layers are unbuilt again."""
     before = [(x, dict(vars(x)), list(x._state.variables)) for x in layer._flatten_layers() if not x.built]
+    drawn = seeds.state()
     try:
         yield
-        for variable in layer.variables:
+        for variable in sorted(layer.variables, key=lambda v: v.number):  # in the order in which eager code would make them
             _ = variable.array
     except BaseException:
+        seeds.restore(drawn)
         for x, attributes, variables in before:
             if x.built:
                 vars(x).clear()

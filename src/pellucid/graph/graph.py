@@ -206,14 +206,8 @@ class Graph:
     @functools.cached_property
     def output_names(self) -> list[str]:
         """One name an output: the key in a dict, else the layer that made it, else ``output_1``, ``output_2`` …"""
-        paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(self.output_tree, range(self.output_count)))[0]
-        names: list[str] = []
-        for number, ((path, _), var) in enumerate(zip(paths, self._output_vars, strict=True), 1):
-            key = getattr(path[-1], "key", None) if path else None
-            maker = self._maker.get(var)
-            name = str(key) if isinstance(key, str) else (maker.split("/")[0].split("#")[0] if maker else f"output_{number}")
-            names.append(name if name not in names else f"{name}_{number}")
-        return names
+        structure = jax.tree.unflatten(self.output_tree, range(self.output_count))
+        return output_names(structure, [self._maker.get(v) for v in self._output_vars])
 
     @functools.cached_property
     def _maker(self) -> dict[Any, str]:
@@ -272,6 +266,16 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph of {len(self.calls)} layer calls, inputs {self.signature}, outputs {self.outputs}>"
+
+
+def output_names(outputs: Any, makers: list[str | None]) -> list[str]:
+    """One name for each output, from its key in a dict or from the path of the layer that made it."""
+    names: list[str] = []
+    for number, ((path, _), maker) in enumerate(zip(jax.tree_util.tree_flatten_with_path(outputs)[0], makers, strict=True), 1):
+        key = getattr(path[-1], "key", None) if path else None
+        name = str(key) if isinstance(key, str) else (maker.split("/")[0].split("#")[0] if maker else f"output_{number}")
+        names.append(name if name not in names else f"{name}_{number}")
+    return names
 
 
 def is_none(leaf: Any) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import enum
+import functools
 import threading
 import types
 from collections.abc import Iterator
@@ -56,11 +57,21 @@ def content(value: Any, depth: int = _DEPTH) -> Any:
         if len(value) > _LARGE:
             return _Same(value), len(value)
         return dict, [(_Same(k) if not isinstance(k, PLAIN) else k, content(v, depth - 1)) for k, v in value.items()]
-    if dataclasses.is_dataclass(value) or (
-        hasattr(value, "__dict__") and type(value).__module__.split(".")[0] not in ("jax", "jaxlib", "optax")
-    ):
-        return type(value), content(dict(vars(value)), depth - 1)
-    return _Same(value)
+    if isinstance(value, functools.partial):
+        return type(value), [content(v, depth - 1) for v in (value.func, value.args, value.keywords)]
+    if type(value).__module__.split(".")[0] in ("jax", "jaxlib", "optax"):
+        return _Same(value)
+    fields = _fields(value)
+    return (type(value), [(name, content(v, depth - 1)) for name, v in fields.items()]) if fields else _Same(value)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    slots = [name for c in type(value).__mro__ for name in _names(vars(c).get("__slots__", ()))]
+    return {**{name: getattr(value, name) for name in slots if hasattr(value, name)}, **getattr(value, "__dict__", {})}
+
+
+def _names(slots: Any) -> Any:
+    return (slots,) if isinstance(slots, str) else slots
 
 
 def _can_change_inside(value: Any) -> bool:
@@ -150,5 +161,6 @@ def guards_of(reads: dict[tuple[int, str], tuple[Layer, str]]) -> Guards:
             value = next((vars(c)[name] for c in type(layer).__mro__ if name in vars(c)), ...)
             if not isinstance(value, (*PLAIN, list, tuple, dict, set)) or value is ...:
                 continue
-        found.append(Guard(layer, name, content(value), _shown(value), _can_change_inside(value)))
+        inside = _can_change_inside(value) or name not in attributes  # a write to a class raises no version number
+        found.append(Guard(layer, name, content(value), _shown(value), inside))
     return Guards(found)

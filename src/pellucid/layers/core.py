@@ -53,6 +53,8 @@ class Dense(Layer):
         self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
+        if not hasattr(inputs, "shape"):
+            raise ShapeError(f"Dense {self.path!r} got a {type(inputs).__name__} of {len(inputs)}; expected one array.")
         features, units = self.kernel.shape
         if inputs.shape[-1] != features:
             raise ShapeError(f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {_shown(inputs.shape)}.")

@@ -91,7 +91,8 @@ class Model(Layer):
         Raises:
             ValueError: for unknown names; nothing is changed then.
         """
-        if steps_per_execution != "auto" and (not isinstance(steps_per_execution, int) or steps_per_execution < 1):
+        whole = isinstance(steps_per_execution, int) and not isinstance(steps_per_execution, bool)
+        if steps_per_execution != "auto" and (not whole or steps_per_execution < 1):  # type: ignore[operator]
             raise ValueError(f"compile: steps_per_execution={steps_per_execution!r}; expected a positive whole number or 'auto'.")
         settings = Settings(
             optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution

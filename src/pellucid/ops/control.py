@@ -40,7 +40,7 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
     Returns:
         (last carry, all ``y`` stacked)
     """
-    return frame.loop(lambda carry_writes, body: jax.lax.scan(body, carry_writes, xs, length, reverse, unroll), f, init, xs)
+    return frame.loop(lambda start, body, _: jax.lax.scan(body, start, xs, length, reverse, unroll), f, init, xs)
 
 
 def while_loop(cond: Callable, body: Callable, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
@@ -63,8 +63,12 @@ def while_loop(cond: Callable, body: Callable, loop_vars: Any, maximum_iteration
         new = body(*state[0])
         return (tuple(new) if several else (new,), state[1] + 1), None
 
-    def run(start_writes: Any, step: Callable) -> tuple:
-        return jax.lax.while_loop(lambda s: go_on(s[0]), lambda s: step(s, None)[0], start_writes), None
+    def run(start: Any, step: Callable, frame_of: Callable) -> tuple:
+        def going(state: tuple) -> Any:
+            with frame_of(state[1]):  # the condition sees what the body has assigned
+                return go_on(state[0])
+
+        return jax.lax.while_loop(going, lambda s: step(s, None)[0], start), None
 
     (values, _), _ = frame.loop(run, turn, start, None)
     return type(loop_vars)(values) if several else values[0]
@@ -77,7 +81,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable, init_val: Any) -> Any:
         i, value = state
         return (i + 1, body_fun(i, value)), None
 
-    def run(start: Any, step: Callable) -> tuple:
+    def run(start: Any, step: Callable, _: Callable) -> tuple:
         return jax.lax.fori_loop(lower, upper, lambda _, s: step(s, None)[0], start), None
 
     (_, value), _ = frame.loop(run, turn, (jax.numpy.asarray(lower), init_val), None)
@@ -121,7 +125,10 @@ def print(*values: Any, sep: str = " ", end: str = "\n", output_stream: Any = No
     if not any(jax_compat.is_tracer(a) for a in arrays) and frame.active_frame() is None:
         show(*arrays)
     else:
-        jax.debug.callback(show, *arrays)
+        try:
+            jax.debug.callback(show, *arrays, ordered=True)
+        except ValueError:  # under vmap there is no order
+            jax.debug.callback(show, *arrays)
 
 
 def _tidy(value: Any) -> Any:

@@ -88,9 +88,10 @@ class Objective:
         ]
         if not any(self.losses) and not with_losses:
             raise ValueError("compile: loss=None, and `call` adds no loss with add_loss; expected a loss, for example loss='mse'.")
-        self.weights = [1.0 if w is None else float(w) for w in self._for_outputs(settings.loss_weights, "loss_weights")]
+        self.weights = [1.0 if w is None else _number("loss_weights", w) for w in self._for_outputs(settings.loss_weights, "loss_weights")]
         several = self.count > 1
-        self.loss_names = [f"{name}_loss" for name, loss in zip(names, self.losses, strict=True) if loss is not None] if several else []
+        with_loss = [f"{name}_loss" for name, loss in zip(names, self.losses, strict=True) if loss is not None]
+        self.loss_names = with_loss if len(with_loss) > 1 else []
         self.tracker = LossTracker(["loss", *self.loss_names])
         targets = [None] * self.count if y is None else self.targets(y)
         self.metrics: list[OutputMetric] = []
@@ -147,11 +148,8 @@ class Objective:
         """One target for each output, in the order of the outputs."""
         if y is None:
             return [None] * self.count
-        if isinstance(y, dict) and not isinstance(jax.tree.unflatten(self.tree, range(self.count)), dict):
-            unknown = next((k for k in y if k not in self.names), None)
-            if unknown is not None:
-                raise ValueError(f"y names an output {unknown!r} that the model does not have. {did_you_mean(unknown, self.names)}")
-            return [y.get(name) for name in self.names]
+        if isinstance(y, dict) and not any(isinstance(v, dict | list | tuple) for v in y.values()):
+            return self._by_name(y, "y")
         leaves = jax.tree.leaves(y)
         if len(leaves) != self.count:
             raise ValueError(
@@ -160,10 +158,16 @@ class Objective:
             )
         return leaves
 
+    def _by_name(self, given: dict[str, Any], argument: str) -> list[Any]:
+        unknown = next((k for k in given if k not in self.names), None)
+        if unknown is not None:
+            raise ValueError(f"{argument} names an output {unknown!r} that the model does not have. {did_you_mean(unknown, self.names)}")
+        return [given.get(name) for name in self.names]
+
     def sample_weights(self, sample_weight: Any) -> list[Any]:
         """One weight array for each output: a single one serves all."""
         if isinstance(sample_weight, dict):
-            return [sample_weight.get(name) for name in self.names]
+            return self._by_name(sample_weight, "sample_weight")
         leaves = jax.tree.leaves(sample_weight)
         if len(leaves) not in (0, 1, self.count):
             raise ValueError(f"sample_weight holds {len(leaves)} arrays; expected one, or one for each of {self.count} outputs.")
@@ -226,3 +230,10 @@ class Objective:
         self.tracker.state.assign(np.zeros(self.tracker.state.shape, "float32"))
         for m in self.metrics:
             m.metric.reset_state()
+
+
+def _number(argument: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"compile: {argument} holds {value!r}; expected numbers.") from None

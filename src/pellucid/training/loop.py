@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,9 +12,10 @@ import jax
 import numpy as np
 
 from pellucid.core import seeds
+from pellucid.core.frame import Frame
 from pellucid.core.layer import Layer
 from pellucid.graph.cache import GraphCache
-from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.graph import BATCH, Graph, output_names
 from pellucid.graph.instantiate import InstantiationError
 from pellucid.graph.ledger import Reason, Run
 from pellucid.training import steps
@@ -57,6 +59,7 @@ class Runner:
         captures: GraphCache = self.machine.captures
         self.graph: Graph = captures.graph_for(self._specs(self.batch_size)[0], self.batch_size, self.training, self.caller)
         self._programs.clear()
+        self._state = self.machine.state_of_training()
         self.objective: Objective | None = None
         if self.purpose != "predict":
             outputs = self._output_specs()
@@ -94,6 +97,15 @@ class Runner:
         """How an epoch is cut."""
         return Plan(self.batch_size, self.form.capacity, self.pads)
 
+    def check(self) -> None:
+        """Traces the step, so that what does not fit is told before a weight changes."""
+        self._program(Block([], 0, 0, self.batch_size, self.pads))
+
+    def reset(self) -> None:
+        """Starts the means of losses and metrics anew."""
+        if self.objective is not None:
+            self.objective.reset()
+
     def run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         """Runs a block: (steps so far, program, its outputs) after each dispatch. A changed attribute is noticed before each."""
         if block.padded and not self.pads:  # it was gathered for a graph that has changed since
@@ -109,6 +121,9 @@ class Runner:
                     for more, program, outputs in self.run(block.after(done)):
                         yield done + more, program, outputs
                     return
+            if self._state != self.machine.state_of_training():  # frozen layers, another schedule
+                self._state = self.machine.state_of_training()
+                self._programs.clear()
             program = self._program(block)
             steps_now = block.steps if program.form.loop else 1
             outputs = program.dispatch(block, done, steps_now)
@@ -135,7 +150,7 @@ class Runner:
         else:
             kind = {"train": "training", "test": "validation and evaluation", "predict": "prediction"}[self.purpose]
             reason = f"{kind} in {self.caller}" + ("; the last batch is padded with repeated rows, exactly" if self.pads else "")
-        capacity = block.arrays[0].shape[0] // block.batch_size
+        capacity = form.capacity if not block.arrays else block.arrays[0].shape[0] // block.batch_size
         form = type(form)(
             block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size)
         )
@@ -165,6 +180,11 @@ def fit(
     settings = machine.need_settings("fit")
     batch_size = _positive("fit", "batch_size", 32 if batch_size is None else batch_size)
     _positive("fit", "epochs", epochs)
+    validation_size = _positive("fit", "validation_batch_size", batch_size if validation_batch_size is None else validation_batch_size)
+    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int | np.integer) or initial_epoch < 0:
+        raise ValueError(f"fit: initial_epoch={initial_epoch!r}; expected a whole number of at least 0.")
+    if not isinstance(validation_freq, list | tuple | set):
+        _positive("fit", "validation_freq", validation_freq)
     data = ArrayData.check(x, y, sample_weight)
     validation = None
     if validation_data is not None:
@@ -174,7 +194,7 @@ def fit(
     history = History()
     bar = _bar(verbose)
     batches = -(-data.rows // min(batch_size, data.rows))
-    others = CallbackList([history, *(callbacks or [])], machine.layer, {"epochs": epochs, "steps": batches, "verbose": verbose})
+    others = CallbackList(callbacks or (), machine.layer, {"epochs": epochs, "steps": batches, "verbose": verbose}, history)
     machine.history, machine.stop_training = history, False
     each_step = others.listens("train", to_each_step=True)
     if settings.run_eagerly:
@@ -182,25 +202,25 @@ def fit(
     else:
         runner = Runner(machine, "train", data, batch_size, "fit", each_step)
     tester = None
+    if validation is not None:  # made before the first step: what does not fit is told while nothing has changed
+        tester = _Tester(machine, validation, validation_size, "fit", others.listens("test", to_each_step=True))
+    runner.check()
     feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
     orders = _orders(data.rows, shuffle)
-    others.call("on_train_begin")
+    others.call("on_train_begin", {})
     logs: dict[str, Any] = {}
     try:
         waiting = feed.epoch(next(orders))
         for epoch in range(initial_epoch, epochs):
-            others.call("on_epoch_begin", epoch)
-            runner.objective.reset()
+            others.call("on_epoch_begin", epoch, {})
+            runner.reset()
             if bar:
                 bar.begin(f"Epoch {epoch + 1}/{epochs} ", runner.batches)
             last = _one_pass(runner, waiting, "train", others, bar)
             if epoch + 1 < epochs:  # gathered while the device still computes
                 waiting = feed.epoch(next(orders))
             logs = last()
-            if validation is not None and _is_due(epoch + 1, validation_freq):
-                if tester is None:
-                    size = _positive("fit", "validation_batch_size", validation_batch_size or batch_size)
-                    tester = _Tester(machine, validation, size, "fit")
+            if tester is not None and _is_due(epoch + 1, validation_freq):
                 logs.update({f"val_{k}": v for k, v in tester.run(others).items()})
             if bar:
                 bar.end(logs)
@@ -230,8 +250,8 @@ class _Tester:
         self.feed = Feed(jax.tree.leaves(data.tree()), self.runner.plan(), keep=sum(a.nbytes for a in jax.tree.leaves(data.tree())) < 2**26)
 
     def run(self, callbacks: CallbackList, bar: ProgressBar | None = None) -> dict[str, Any]:
-        callbacks.call("on_test_begin")
-        self.runner.objective.reset()
+        callbacks.call("on_test_begin", {})
+        self.runner.reset()
         if bar:
             bar.begin("", self.runner.batches)
         logs = _one_pass(self.runner, self.feed.epoch(), "test", callbacks, bar)()
@@ -248,7 +268,7 @@ def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: Callba
     before, last, finished = 0, None, None
     for block in blocks:
         if listens:
-            callbacks.call(f"on_{part}_batch_begin", before)
+            callbacks.call(f"on_{part}_batch_begin", before, {})
         for done, program, packed in runner.run(block):
             last = (program, packed)
             flying.append((before + done, *last))
@@ -257,7 +277,7 @@ def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: Callba
                 if runner.machine.stop_training and part == "train":
                     return lambda: program.logs(packed)
                 if done < block.steps:
-                    callbacks.call(f"on_{part}_batch_begin", before + done)
+                    callbacks.call(f"on_{part}_batch_begin", before + done, {})
             while len(flying) > _IN_FLIGHT or (flying and _is_ready(flying[0][2])):
                 finished = flying.popleft()
                 jax.block_until_ready(finished[2])
@@ -321,13 +341,13 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
     data = ArrayData.check(x, where="predict")
     size = _positive("predict", "batch_size", 32 if batch_size is None else batch_size)
     listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose})
-    listens = listeners.listens("predict", to_each_step=False)
+    listens, each_step = (listeners.listens("predict", to_each_step=each) for each in (False, True))
     eager = machine.settings is not None and machine.settings.run_eagerly
     runner: Any = (
-        EagerRunner(machine, "predict", data, size, "predict") if eager else Runner(machine, "predict", data, size, "predict", listens)
+        EagerRunner(machine, "predict", data, size, "predict") if eager else Runner(machine, "predict", data, size, "predict", each_step)
     )
     bar = _bar(verbose)
-    listeners.call("on_predict_begin")
+    listeners.call("on_predict_begin", {})
     if bar:
         bar.begin("", runner.batches)
     pieces: list[Any] = []
@@ -340,15 +360,15 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
             left -= real
             pieces.append((outputs, real))
             if listens:
-                listeners.call("on_predict_batch_begin", before + done - 1)
-                listeners.call("on_predict_batch_end", before + done - 1, {"outputs": outputs})
+                listeners.call("on_predict_batch_begin", before + done - 1, {})
+                listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real)[0]})
             if len(pieces) > _IN_FLIGHT:
                 pieces[-_IN_FLIGHT - 1] = _fetched(*pieces[-_IN_FLIGHT - 1])
         before += block.steps
     fetched = [_fetched(*p)[0] for p in pieces]
     if bar:
         bar.end({})
-    listeners.call("on_predict_end")
+    listeners.call("on_predict_end", {})
     return jax.tree.map(lambda *parts: parts[0] if len(parts) == 1 else np.concatenate(parts), *fetched)
 
 
@@ -373,7 +393,10 @@ def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any
 
 
 class EagerRunner:
-    """Runs ``call`` in Python on every step, with the same steps as the compiled ones."""
+    """Runs ``call`` in Python on every step, with the same steps as the compiled ones.
+
+    It stands for the objective until the first outputs are there, which say what losses and metrics are matched with.
+    """
 
     loop = False
 
@@ -383,33 +406,52 @@ class EagerRunner:
         self.batch_size = min(batch_size, data.rows)
         self.batches = -(-data.rows // self.batch_size)
         self.objective: Objective | None = None
-        if purpose != "predict":
-            self.objective = machine.objective or self._first_objective()
-
-    def _first_objective(self) -> Objective:
-        x, y, _ = jax.tree.map(lambda a: a[: self.batch_size], self.data.tree())
-        graph = self.machine.captures.last
-        if graph is not None:
-            names, outputs, losses = graph.output_names, self._call(x)[0], graph.losses > 0
-        else:
-            outputs, added = self._call(x)
-            count = len(jax.tree.leaves(outputs))
-            names, losses = [f"output_{i + 1}" for i in range(count)], bool(added)
-        return self.machine.objective_for(outputs, names, y, losses, self.caller)
+        self._names: list[str] = []
 
     def _call(self, x: Any) -> tuple[Any, list[Any]]:
         started = time.perf_counter()
-        layer = self.machine.layer
-        outputs = Layer.__call__(layer, x, training=self.purpose == "train")
+        watch = _Makers()
+        with Frame(observer=watch) as frame:
+            outputs = self.machine.layer(x, training=self.purpose == "train")
+            written = {v: frame.values[v] for v in frame.written}
+        for variable, value in written.items():
+            variable.assign(value)
+        self._names = output_names(outputs, [watch.makers.get(id(leaf)) for leaf in jax.tree.leaves(outputs)])
         sentence = "run_eagerly=True runs `call` in Python on every step"
         run = Run(
             "eager", Reason.EAGER, sentence, self.caller, "batches as they come", self.purpose == "train", time.perf_counter() - started
         )
         self.machine.captures.ledger.add(run)
-        return outputs, layer.losses
+        return outputs, watch.losses
+
+    # ---- The objective, once there are outputs ----
+
+    def loss(self, y: Any, outputs: Any, sample_weight: Any, rows: Any, added: list[Any]) -> tuple[Any, list[Any]]:
+        if self.objective is None:
+            self.objective = self.machine.objective_for(outputs, self._names, y, bool(added), self.caller)
+        return self.objective.loss(y, outputs, sample_weight, rows, added)
+
+    def update_metrics(self, y: Any, outputs: Any, sample_weight: Any, rows: Any) -> None:
+        assert self.objective is not None
+        self.objective.update_metrics(y, outputs, sample_weight, rows)
+
+    @property
+    def tracker(self) -> Any:
+        assert self.objective is not None
+        return self.objective.tracker
+
+    # ---- What the loop asks of a runner ----
 
     def plan(self) -> Plan:
         return Plan(self.batch_size, 1, False)
+
+    def check(self) -> None:
+        """Nothing is known before the first step."""
+
+    def reset(self) -> None:
+        objective = self.objective or self.machine.objective
+        if objective is not None:
+            objective.reset()
 
     def logs(self, logs: dict[str, Any]) -> dict[str, Any]:
         return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in logs.items()}
@@ -419,16 +461,34 @@ class EagerRunner:
         if self.purpose == "predict":
             yield 1, self, self._call(batch[0])[0]
             return
-        objective = self.objective
-        assert objective is not None
+        objective: Any = self
         settings = self.machine.need_settings(self.caller)
         if self.purpose == "train":
-            variables = self.machine.layer.trainable_variables
-            step = steps.train_step(self._call, objective, settings.optimizer, variables)
+            step = steps.train_step(self._call, objective, settings.optimizer, self.machine.layer.trainable_variables)
         else:
             step = steps.test_step(self._call, objective)
         step(batch, None, float(block.rows))
-        yield 1, self, {k: np.asarray(v) for k, v in objective.results().items()}
+        assert self.objective is not None
+        yield 1, self, {k: np.asarray(v) for k, v in self.objective.results().items()}
+
+
+class _Makers:
+    """Observes an eager run of ``call``: which layer made which array, and the losses that layers add."""
+
+    def __init__(self) -> None:
+        self.makers: dict[int, str] = {}
+        self.losses: list[Any] = []
+
+    @contextlib.contextmanager
+    def layer_call(self, layer: Layer, args: tuple, kwargs: dict) -> Iterator[Any]:
+        yield lambda outputs: self._note(layer, outputs)
+
+    def _note(self, layer: Layer, outputs: Any) -> Any:
+        self.makers.update({id(leaf): layer.path.split("/")[0] for leaf in jax.tree.leaves(outputs)})
+        return outputs
+
+    def losses_added(self, layer: Layer, losses: list | tuple) -> None:
+        self.losses.extend(losses)
 
 
 __all__ = ["Runner", "evaluate", "fit", "on_batch", "predict"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -17,16 +18,14 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> Any:
         if name != "keras" and not name.startswith("keras."):
             return None
-        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        own = "pellucid" + name.removeprefix("keras")
+        ours = importlib.util.find_spec(own)
+        if ours is None:
+            raise ModuleNotFoundError(f"Keras is Pellucid here, which has no module {own!r} (imported as {name!r}).", name=name)
+        return importlib.machinery.ModuleSpec(name, self, is_package=ours.submodule_search_locations is not None)
 
     def create_module(self, spec: Any) -> ModuleType:
-        name = "pellucid" + spec.name.removeprefix("keras")
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"Keras is Pellucid here, which has no module {name!r} (imported as {spec.name!r}).", name=spec.name
-            ) from error
+        module = importlib.import_module("pellucid" + spec.name.removeprefix("keras"))
         spec.loader_state = module.__spec__
         return module
 

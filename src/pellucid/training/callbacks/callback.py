@@ -44,11 +44,19 @@ class Callback:
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """After an epoch, with its losses and metrics, those of validation included."""
 
+    def on_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """A short name of ``on_train_batch_begin``."""
+
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        """A short name of ``on_train_batch_end``."""
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Before a step."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """After a step, with the means of the epoch so far."""
+        self.on_batch_end(batch, logs)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Before ``evaluate`` or validation."""
@@ -76,12 +84,14 @@ class Callback:
 
 
 class CallbackList:
-    """Calls a hook of each callback, in order."""
+    """Calls a hook of each callback, in order; the history is the last, so that it sees what others add to the logs."""
 
-    def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any]):
-        self.callbacks = list(callbacks)
+    def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any], history: History | None = None):
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(f"callbacks={callbacks!r}; expected a list of pellucid.callbacks.Callback.")
+        self.callbacks = [*callbacks, *([history] if history is not None else [])]
         for callback in self.callbacks:
-            if not hasattr(callback, "set_model"):
+            if not hasattr(callback, "set_model") or isinstance(callback, type):
                 raise TypeError(f"callbacks holds {callback!r}; expected objects of pellucid.callbacks.Callback.")
             callback.set_model(model)
             callback.set_params(params)
@@ -92,7 +102,7 @@ class CallbackList:
 
     def listens(self, part: str, to_each_step: bool) -> bool:
         """Whether one overrides a batch hook of "train", "test" or "predict"; with ``to_each_step``, one that must see each."""
-        hooks = [h for h in _BATCH_HOOKS if h.startswith(f"on_{part}_")]
+        hooks = [h for h in _BATCH_HOOKS if h.startswith(f"on_{part}_")] + (["on_batch_begin", "on_batch_end"] if part == "train" else [])
         return any(
             not (to_each_step and c.reads_logs_only)
             and any(getattr(type(c), h, None) is not getattr(Callback, h) or h in vars(c) for h in hooks)

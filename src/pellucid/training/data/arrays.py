@@ -35,7 +35,7 @@ class ArrayData:
             raise DataError(f"{where}: x=None; expected an array, or a list, tuple or dict of arrays.")
         data = cls(_convert(x, "x", where), _convert(y, "y", where), _convert(sample_weight, "sample_weight", where))
         named = data.named()
-        if not named:
+        if not jax.tree.leaves(data.x):
             raise DataError(f"{where}: x holds no array; expected an array, or a list, tuple or dict of arrays.")
         rows = {name: leaf.shape[0] for name, leaf in named}
         first, count = next(iter(rows.items()))

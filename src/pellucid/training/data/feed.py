@@ -99,6 +99,7 @@ class Feed:
             if self._kept is not None:
                 self._kept = blocks
             return iter(blocks)
+        self.close()  # an epoch that was stopped in the middle
         self._threads = _Prefetch(lambda span: self._gather(span, order), spans)
         return self._threads
 
