@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from pellucid.core import jax_compat
 from pellucid.errors import CaptureError
@@ -106,31 +107,52 @@ def functional(function: Callable, variables: Sequence[Any]) -> Callable:
     return pure
 
 
+read_variable_p = jax_compat.Primitive("read_variable")
+read_variable_p.def_abstract_eval(lambda *, variable: jax.core.ShapedArray(variable.shape, jnp.dtype(variable.dtype)))
+
+
+def bind_read(variable: Any) -> Any:
+    """A read of a variable as an equation of the current trace."""
+    return read_variable_p.bind(variable=variable)
+
+
 class Traced:
-    """A stateful function traced once, with its reads closed over and its writes as extra outputs."""
+    """A stateful function run once: its reads are equations, its writes are extra outputs."""
 
     def __init__(self, function: Callable, *specs: Any):
         def run(*args: Any) -> Any:
-            with Frame() as frame:
-                outputs = function(*args)
-                leaves, self.tree = jax.tree.flatten(outputs)
-                self.written = {v: frame.values[v] for v in frame.written}
-                return leaves, list(self.written.values())
+            with Frame(missing=bind_read) as frame:
+                leaves, self.tree = jax.tree.flatten(function(*args))
+                self.writes[:] = frame.written
+                return leaves, [frame.values[v] for v in self.writes]
 
+        self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)
-        self.writes = list(self.written)
-        del self.written
 
     def __call__(self, *args: Any) -> tuple[Any, dict]:
-        """(outputs, what it writes) for the given inputs."""
-        values = jax_compat.evaluate_jaxpr(self.jaxpr, jax.tree.leaves(args))
+        """(outputs, what it writes) for given inputs, with the variables' values of this moment."""
+        values = _evaluate(self.jaxpr, jax.tree.leaves(args))
         count = self.tree.num_leaves
         return jax.tree.unflatten(self.tree, values[:count]), dict(zip(self.writes, values[count:], strict=True))
 
 
+def _evaluate(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
+    invars, constvars, consts, eqns, outvars = jax_compat.parts(jaxpr)
+    values = dict(zip((*constvars, *invars), (*consts, *args), strict=True))
+
+    def value(v: Any) -> Any:
+        return v.val if isinstance(v, jax_compat.Literal) else values[v]
+
+    for eqn in eqns:
+        reads = eqn.primitive is read_variable_p
+        out = [eqn.params["variable"].value] if reads else jax_compat.bind_again(eqn, list(map(value, eqn.invars)), eqn.params)
+        values.update(zip(eqn.outvars, out, strict=True))
+    return [value(v) for v in outvars]
+
+
 def choose(predicate: Any, if_true: Callable, if_false: Callable, *operands: Any) -> Any:
     """``lax.cond`` over stateful functions: what one branch writes, the other hands on unchanged."""
-    operands = jax.tree.map(jax.numpy.asarray, operands)
+    operands = jax.tree.map(lambda x: jnp.asarray(x.value if hasattr(x, "unframed_value") else x), operands)
     branches = [Traced(f, *operands) for f in (if_true, if_false)]
     writes = list(dict.fromkeys(v for b in branches for v in b.writes))
     before = [v.value for v in writes]
@@ -194,31 +216,21 @@ def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
         init: the first carry.
         xs: structure of arrays whose first axis the loop goes along, or None.
     """
-    carry = jax.tree.map(jax.numpy.asarray, init)
+    carry = jax.tree.map(jnp.asarray, init)
     slices = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
-    written = _written_by(turn, carry, slices)
+    traced = Traced(turn, carry, slices)
+    written = traced.writes
+
+    def frame_of(before: Sequence[Any]) -> Frame:
+        return Frame(dict(zip(written, before, strict=True)))
 
     def step(state: tuple, x: Any) -> tuple:
         values, before = state
-        with Frame(dict(zip(written, before, strict=True))) as frame:
-            values, y = turn(values, x)
-            return (values, [frame.values[v] for v in written]), y
+        with frame_of(before):
+            (values, y), new = traced(values, x)
+            return (values, [new[v] for v in written]), y
 
-    (carry, after), ys = run((carry, [v.value for v in written]), step, lambda before: Frame(dict(zip(written, before, strict=True))))
+    (carry, after), ys = run((carry, [v.value for v in written]), step, frame_of)
     for variable, value in zip(written, after, strict=True):
         variable.assign(value)
     return carry, ys
-
-
-def _written_by(function: Callable, *args: Any) -> list[Any]:
-    """The variables that one run of a function writes."""
-    written: list[Any] = []
-
-    def run(*args: Any) -> Any:
-        with Frame() as frame:
-            outputs = function(*args)
-            written[:] = frame.written
-            return outputs
-
-    jax.eval_shape(run, *args)
-    return written

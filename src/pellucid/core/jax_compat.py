@@ -168,12 +168,6 @@ def as_kind_of(original: Any, made: Any) -> Any:
     return made if is_closed(original) else made.jaxpr
 
 
-def evaluate_jaxpr(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
-    """Binds the equations of a closed jaxpr again, with their own lines and scopes."""
-    inner = jaxpr.jaxpr if _CLOSED is not None and isinstance(jaxpr, _CLOSED) else jaxpr
-    return core.eval_jaxpr(inner, jaxpr.consts, *args)
-
-
 def bind_again(eqn: Any, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     """Binds an equation with new inputs and parameters, in its own scope and for its own line of source."""
     with in_scope_of(eqn), eqn.ctx.manager:
@@ -219,6 +213,27 @@ def custom_vjp_backward(eqn: Any, args: Sequence[Any]) -> list[Any]:
         jnp.zeros(v.aval.shape, v.aval.dtype) if isinstance(c, ad.Zero | ad.SymbolicZero) else c
         for c, v in zip(cotangents, inputs, strict=True)
     ]
+
+
+def derivative_jaxprs(eqn: Any) -> list[Any]:
+    """What a function's own derivative computes, at symbolic types: its JVP, or its forward and backward rule."""
+    count = eqn.params["num_consts"]
+    if eqn.primitive.name == "custom_jvp_call":
+        return [custom_jvp_rule(eqn, [False] * (len(eqn.invars) - count))[0]]
+    jaxpr, _, inputs = custom_vjp_forward(eqn)
+    made = iter(parts(jaxpr).outvars)
+    residuals = [next(made).aval if i is None else eqn.invars[i].aval for i in inputs]
+    specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (*residuals, *(v.aval for v in eqn.outvars))]
+    return [jaxpr, jax.make_jaxpr(lambda *args: custom_vjp_backward(eqn, args))(*specs)]
+
+
+def scanned(eqn: Any) -> tuple[int, int]:
+    """The numbers of inputs and outputs of a ``scan`` that are not slices of arrays: constants and carry, and the carry."""
+    params = eqn.params
+    if "num_carry" in params:
+        return params["num_consts"] + params["num_carry"], params["num_carry"]
+    consts, carry, _ = params["ft_in"].unpack()  # jax 0.12
+    return len(list(consts)) + len(list(carry)), len(list(params["ft_out"].unpack()[0]))
 
 
 # ---- Places in the user's code ----

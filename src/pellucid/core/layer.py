@@ -86,7 +86,7 @@ class Layer:
         if unknown:
             raise TypeError(f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype and trainable.")
         state = self._state
-        state.name, state.named_by_user = name, name is not None
+        state.name, state.named_by_user = name or naming.unique_name(naming.snake_case(type(self).__name__)), name is not None
         state.dtype = dtypes.standardize_dtype(dtype)
         state.trainable = bool(trainable)
 
@@ -99,10 +99,16 @@ class Layer:
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights for inputs of a shape (``None`` for the batch), those of nested layers included."""
-        if not self._state.built:
-            if _depth.get() == 0 and Hooks.build_abstractly is not None and self._nested_layers():
-                Hooks.build_abstractly(self, input_shape)
-            self._state.build_shape, self._state.built = input_shape, True
+        if _building.get() is not self:  # else the build of a subclass ends in super().build(...)
+            self._build_nested(input_shape)
+        self._state.build_shape, self._state.built = input_shape, True
+
+    def _build_nested(self, input_shape: Any) -> None:
+        """Where a user builds a layer, by no call: creates the weights of nested layers, by a capture of ``call``."""
+        if _depth.get() or frame.active_frame() is not None or Hooks.build_abstractly is None:
+            return
+        if any(not layer.built for layer in self._flatten_layers()[1:]):
+            Hooks.build_abstractly(self, input_shape)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the outputs from the inputs."""
@@ -205,11 +211,12 @@ class Layer:
         with _build_lock:
             if self._state.built:
                 return
-            if type(self).build is Layer.build or getattr(type(self).build, "builds_from_call", False):
+            if type(self).build is Layer.build:
                 self._state.built = True
                 return
             parameters = [p for p in inspect.signature(self.build).parameters if p != "self"]
             shapes = {f"{name}_shape": value for name, value in _named_arguments(self, args, kwargs).items()}
+            token = _depth.set(_depth.get() + 1)  # the call goes on after it: nothing else need be built
             try:
                 if len(parameters) > 1 and all(p in shapes for p in parameters):
                     self.build(**{p: _shapes(shapes[p]) for p in parameters})
@@ -218,6 +225,8 @@ class Layer:
             except Exception as error:
                 self._explain(error, args, kwargs, "build")
                 raise
+            finally:
+                _depth.reset(token)
             self._state.built = True
 
     def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> None:
@@ -270,9 +279,8 @@ class Layer:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._state.trainable = bool(value)
-        for layer in self._nested_layers():
-            layer.trainable = value
+        for layer in self._flatten_layers():
+            layer._state.trainable = bool(value)
         Layer.version += 1
 
     # ---- Weights ----
@@ -288,17 +296,27 @@ class Layer:
         found: dict[Layer, None] = {}
         for path, child in self._children():
             if isinstance(child, Layer) and child is not self:
-                if child._state.owner is None:
-                    child._state.owner = (self, path)
+                self._adopt(path, child)
                 found[child] = None
         return list(found)
 
+    def _adopt(self, path: str, child: Layer) -> None:
+        """A layer is named after the first layer that holds it, unless that one is inside it (a child that knows its parent)."""
+        above: Layer | None = self
+        while above is not None and above is not child:
+            above = above._state.owner[0] if above._state.owner else None
+        if above is None and child._state.owner is None:
+            child._state.owner = (self, path)
+
     def _flatten_layers(self) -> list[Layer]:
         """The layer itself and all below it, each once, in the order of attributes."""
-        found: dict[Layer, None] = {self: None}
-        for layer in self._nested_layers():
+        found: dict[Layer, None] = {}
+        waiting = [self]
+        while waiting:
+            layer = waiting.pop()
             if layer not in found:
-                found.update(dict.fromkeys(layer._flatten_layers()))
+                found[layer] = None
+                waiting.extend(reversed(layer._nested_layers()))
         return list(found)
 
     def _own_variables(self) -> list[Variable]:
@@ -393,8 +411,8 @@ class Layer:
         object.__setattr__(self, name, value)
         Layer.version += 1
         for path, child in _held(name, value, set()):
-            if isinstance(child, Layer) and child._state.owner is None and child is not self:
-                child._state.owner = (self, path)
+            if isinstance(child, Layer):
+                self._adopt(path, child)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -406,7 +424,10 @@ class Layer:
         """The arguments of ``__init__`` that make an equal layer."""
         args, kwargs = self._state.arguments
         bound = inspect.signature(type(self).__init__).bind_partial(self, *args, **kwargs)
+        taken = inspect.signature(type(self).__init__).parameters
+        all_of_them = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
         config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        config = {k: v for k, v in config.items() if all_of_them or k in taken}
         for name, value in list(bound.arguments.items())[1:]:
             kind = inspect.signature(type(self).__init__).parameters[name].kind
             config.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
@@ -444,8 +465,15 @@ def _built_once(build: Callable) -> Callable:
             _building.reset(token)
         self._state.built = True
         self._state.build_shape = args[0] if len(args) == 1 and not kwargs else (args, kwargs)
+        if len(args) == 1 and not kwargs:
+            self._build_nested(args[0])
 
     return wrapped
+
+
+def is_calling() -> bool:
+    """Whether a call of a layer (or the build that it begins with) is running in this thread."""
+    return _depth.get() > 0
 
 
 @contextlib.contextmanager

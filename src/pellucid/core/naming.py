@@ -10,7 +10,7 @@ _counts: collections.Counter[str] = collections.Counter()
 
 def snake_case(name: str) -> str:
     """``BatchNormalization`` -> ``batch_normalization``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower().strip("_")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z0-9])(?=[A-Z][a-z])", "_", name).lower().strip("_")
 
 
 def unique_name(base: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from pellucid.core import dtypes, frame, jax_compat, naming
 from pellucid.errors import CaptureError
 
 _numbers = itertools.count()
+_lock = threading.RLock()
 
 
 class Variable:
@@ -93,17 +95,23 @@ class Variable:
     def array(self) -> Any:
         """The array itself, for code that keeps no reference to it."""
         if self._array is None:
+            self._initialize()
+        return self._array
+
+    @array.setter
+    def array(self, value: Any) -> None:
+        self._array, self._pending, self.handed_out = value, None, False
+
+    def _initialize(self) -> None:
+        with _lock:
+            if self._array is not None:  # another thread was faster
+                return
             with jax.ensure_compile_time_eval():
                 self._array = _own_copy(self._pending(), self.dtype)  # type: ignore[misc]
             if tuple(self._array.shape) != self.shape:
                 shape, self._array = self._array.shape, None
                 raise ValueError(f"The initializer of variable {self.path!r} returned shape {shape}; expected {self.shape}.")
             self._pending = None
-        return self._array
-
-    @array.setter
-    def array(self, value: Any) -> None:
-        self._array, self._pending, self.handed_out = value, None, False
 
     def assign(self, value: Any) -> None:
         """Replaces the value. The shape must fit; the data type is converted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import jax
@@ -63,7 +64,13 @@ class GraphCache:
     def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str) -> Graph:
         reason, sentence = self._why(signature, batch_size, training)
         kind = (signature.tree, signature.leaves)
-        graph, about = capture_layer(self.layer, inputs, batch_size, training, symbolic=kind not in self._refused)
+        started = time.perf_counter()
+        try:
+            graph, about = capture_layer(self.layer, inputs, batch_size, training, symbolic=kind not in self._refused)
+        except Exception as error:
+            raised = f"{sentence}, and it raised {type(error).__name__}"
+            self.ledger.add(Run("capture", reason, raised, caller, str(signature), training, time.perf_counter() - started))
+            raise
         if about.refused is not None:
             self._refused[kind] = f"{about.refused_place} needs to know the size"
             refused = f"{sentence}, but a symbolic batch was refused at {about.refused}"
@@ -87,7 +94,7 @@ class GraphCache:
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
         if not same:
             return Reason.INPUTS, difference(self.graphs[-1].signature, signature)
-        graph = same[-1]
+        graph = next((g for g in reversed(same) if g.serves(signature, sizes, training)), same[-1])
         changed: list[Guard] = graph.guards.changes()
         if changed:
             return Reason.ATTRIBUTE, f"{' and '.join(g.sentence() for g in changed[:3])}; make it a Variable to avoid a new capture"

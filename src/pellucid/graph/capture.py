@@ -19,13 +19,13 @@ from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, seeds
-from pellucid.core.frame import Frame, require_frame_trace
+from pellucid.core.frame import Frame, bind_read, read_variable_p, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.core.variable import Variable
 from pellucid.graph import effects, guards
 from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, Value, is_none, shape_of
-from pellucid.graph.instantiate import Instantiation, read_variable_p
+from pellucid.graph.instantiate import Instantiation
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
 _context = jax_compat.new_user_context()
@@ -64,7 +64,7 @@ class Capture:
         path = f"{outer}/{_step(layer, caller)}".lstrip("/")
         times = self._times[path] = self._times.get(path, 0) + 1
         path = path if times == 1 else f"{path}#{times}"
-        node = Node(path, layer, type(layer).__name__, _shapes((args, kwargs)), (), path.count("/"))
+        node = Node(path, layer, type(layer).__name__, _shapes((args, kwargs)), (), len(self._stack) - 1)
         self.calls.append(node)
         self._stack.append((layer, path))
 
@@ -120,10 +120,6 @@ def _asker() -> Any:
     return sys._getframe(3)
 
 
-def _read(variable: Variable) -> Any:
-    return read_variable_p.bind(variable=variable)
-
-
 @dataclasses.dataclass(eq=False)
 class Trace:
     """One run of a stateful function as equations: its reads are equations, its writes follow the outputs."""
@@ -156,7 +152,7 @@ def trace(function: Callable, specs: list[Any], capture: Capture | None = None) 
     found: dict[str, Any] = {}
 
     def run(*leaves: Any) -> list[Any]:
-        with Frame(missing=_read, observer=capture) as frame:
+        with Frame(missing=bind_read, observer=capture) as frame:
             if capture is not None:
                 capture.frame = frame
             outputs, tree = jax.tree.flatten(function(*leaves))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from typing import Any, NamedTuple
 
 import jax
 
 from pellucid.core import jax_compat, mode
-from pellucid.core.frame import active_frame
+from pellucid.core.frame import active_frame, read_variable_p
 from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
 from pellucid.graph import rows
 from pellucid.graph.cost import Cost, cost
 from pellucid.graph.guards import Guards
-from pellucid.graph.instantiate import Instantiation, InstantiationError, read_variable_p
+from pellucid.graph.instantiate import Instantiation, InstantiationError
 
 BATCH = rows.BATCH
 
@@ -168,7 +169,7 @@ class Graph:
         if self.losses:
             return rows.Coupling("`add_loss` was called, whose value may depend on all rows")
         found = rows.coupling(self.jaxpr, training)
-        if found is None and any(not v.aval.shape or not jax_compat.symbols_of(v.aval.shape[0]) for v in self._output_vars):
+        if found is None and any(not rows.is_batch(v) for v in self._output_vars):
             return rows.Coupling("an output's first axis is not the batch")
         return found
 
@@ -289,12 +290,19 @@ def shape_of(aval: Any) -> tuple:
 
 
 def _owner(scope: str, calls: dict[str, Node]) -> str | None:
-    """The innermost layer call whose scope an equation is in."""
-    steps = scope.split("/")
-    for end in range(len(steps), 0, -1):
-        if (path := "/".join(steps[:end])) in calls:
-            return path
-    return None
+    """The innermost layer call whose scope an equation is in. Scopes of the user's and of transformations are passed over."""
+    found, passed = "", ""
+    for step in _TRANSFORMATION.sub("", scope).replace(")", "").split("/"):
+        for path in (f"{found}/{passed}{step}".lstrip("/"), f"{found}/{step}".lstrip("/")):
+            if path in calls:
+                found, passed = path, ""
+                break
+        else:
+            passed += step + "/"
+    return found or None
+
+
+_TRANSFORMATION = re.compile(r"\b(vmap|jvp|transpose|remat|checkpoint|rematted_computation)\(")
 
 
 def _operation(eqn: Any) -> str:

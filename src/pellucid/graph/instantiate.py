@@ -14,11 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import jax_compat
+from pellucid.core.frame import read_variable_p
 from pellucid.core.jax_compat import Literal, parts
 from pellucid.core.mode import mode_p
-
-read_variable_p = jax_compat.Primitive("read_variable")
-read_variable_p.def_abstract_eval(lambda *, variable: jax.core.ShapedArray(variable.shape, jnp.dtype(variable.dtype)))
 
 
 class InstantiationError(Exception):

@@ -101,7 +101,7 @@ class Ledger:
     @property
     def captures(self) -> list[Run]:
         """The runs that yielded a graph."""
-        return [r for r in self.runs if r.kind == "capture"]
+        return [r for r in self.runs if r.graph is not None]
 
     @property
     def call_count(self) -> int:

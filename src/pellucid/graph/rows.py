@@ -87,6 +87,12 @@ def _block(size: Any) -> int:
     return k
 
 
+def is_batch(var: Any) -> bool:
+    """Whether a value has one entry for each row, along its first axis."""
+    shape: tuple = getattr(var.aval, "shape", ())
+    return bool(shape) and _axis(var) == 0 and _block(shape[0]) == 1
+
+
 def _axes(variables: Sequence[Any]) -> list[int | None]:
     return [_axis(v) for v in variables]
 
@@ -119,6 +125,8 @@ def _check(eqn: Any, training: bool) -> None:
     nested = [
         v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)
     ]
+    if training and name in ("custom_jvp_call", "custom_vjp_call"):
+        nested = [*nested, *jax_compat.derivative_jaxprs(eqn)]  # a row's gradient must not reach another row either
     if name in NESTING:
         for jaxpr in nested:
             _walk(jaxpr, training)
@@ -176,18 +184,14 @@ def _moves(eqn: Any, ins: list, outs: list) -> None:
     """The one row axis may move: the types say where to."""
 
 
-for _name in (
-    "broadcast_in_dim",
-    "squeeze",
-    "expand_dims",
-    "transpose",
-    "iota",
-    "random_bits",
-    "random_wrap",
-    "random_unwrap",
-    "random_seed",
-):
+for _name in ("broadcast_in_dim", "squeeze", "expand_dims", "transpose", "iota", "random_wrap", "random_unwrap", "random_seed"):
     RULES[_name] = _moves
+
+
+@_rule("random_bits")
+def _draws(eqn: Any, ins: list, outs: list) -> None:
+    if ins[0] is not None or outs[0] not in (None, 0):  # by index: more rows at the end leave the first ones' draws alone
+        raise Coupled("random numbers are drawn with the rows in another axis than the first")
 
 
 @_rule("bitcast_convert_type")
@@ -250,7 +254,8 @@ def _dynamic_slice(eqn: Any, ins: list, outs: list) -> None:
 
 @_rule("dynamic_update_slice")
 def _dynamic_update_slice(eqn: Any, ins: list, outs: list) -> None:
-    if any(a is not None for a in ins[2:]) or (ins[0] != ins[1]):
+    apart = ins[0] is None or _changed(eqn.invars[0], eqn.invars[1], ins[0], ins[1])
+    if any(a is not None for a in ins[2:]) or (apart and (ins[0] is not None or ins[1] is not None)):
         raise Coupled("a part of the batch is written")
 
 
@@ -323,8 +328,8 @@ def _gather(eqn: Any, ins: list, outs: list) -> None:
 
 @_rule("scan")
 def _scan(eqn: Any, ins: list, outs: list) -> None:
-    kept = eqn.params["num_consts"] + eqn.params["num_carry"]
-    if any(a == 0 for a in ins[kept:]) or any(a == 0 for a in outs[eqn.params["num_carry"] :]):
+    inputs, outputs = jax_compat.scanned(eqn)
+    if any(a == 0 for a in ins[inputs:]) or any(a == 0 for a in outs[outputs:]):
         raise Coupled("a scan goes along the batch")
     if jax_compat.symbols_of(eqn.params["length"]):
         raise Coupled("a scan is as long as the batch")

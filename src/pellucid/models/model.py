@@ -11,7 +11,7 @@ import jax
 
 from pellucid import optimizers
 from pellucid.core import frame
-from pellucid.core.layer import Layer
+from pellucid.core.layer import Layer, is_calling
 from pellucid.graph.capture import specs_from_shapes
 from pellucid.graph.effects import user_place
 from pellucid.graph.graph import Graph
@@ -56,12 +56,16 @@ class Model(Layer):
         if frame.active_frame() is not None:
             return super().__call__(*args, **kwargs)
         place, started = user_place(sys._getframe(1)), time.perf_counter()
-        outputs = super().__call__(*args, **kwargs)
-        caller = f"your own call at {place}"
-        shapes = ", ".join(str(tuple(a.shape)) for a in jax.tree.leaves((args, kwargs)) if hasattr(a, "shape"))
-        run = Run("eager", Reason.USER, "you called the model, which computes at once", caller, shapes, None, time.perf_counter() - started)
-        self._machine.captures.ledger.add(run)
-        return outputs
+        sentence = "you called the model, which computes at once"
+        try:
+            return super().__call__(*args, **kwargs)
+        except Exception as error:
+            sentence += f", and it raised {type(error).__name__}"
+            raise
+        finally:
+            caller, seconds = f"your own call at {place}", time.perf_counter() - started
+            shapes = ", ".join(str(tuple(a.shape)) for a in jax.tree.leaves((args, kwargs)) if hasattr(a, "shape"))
+            self._machine.captures.ledger.add(Run("eager", Reason.USER, sentence, caller, shapes, None, seconds))
 
     # ---- Settings ----
 
@@ -278,14 +282,10 @@ class Model(Layer):
         inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
         return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
 
-    def build(self, input_shape: Any) -> None:
-        """Creates all weights for inputs of a shape, such as ``(None, 6)`` or ``[(None, 5), (None, 6)]``, by one capture."""
-        if frame.active_frame() is None:  # else the run that is going on makes the weights
+    def _build_nested(self, input_shape: Any) -> None:
+        if frame.active_frame() is None and not is_calling():  # else the run that is going on makes the weights
             inputs = specs_from_shapes(input_shape, self.dtype)
             self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
-        self._state.build_shape, self._state.built = input_shape, True
-
-    build.builds_from_call = True  # type: ignore[attr-defined]
 
     def summary(
         self,

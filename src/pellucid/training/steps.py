@@ -89,8 +89,7 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
         except Exception as error:
             return f"the {name} cannot be captured for any batch size ({type(error).__name__})"
         found = rows_module.coupling(jaxpr, True)
-        shapes = [v.aval.shape for v in rows_module.parts(jaxpr).outvars]
-        if found is None and any(not s or isinstance(s[0], int) for s in shapes):
+        if found is None and any(not rows_module.is_batch(v) for v in rows_module.parts(jaxpr).outvars):
             return f"the {name} gives no value for each row"
         if found is not None:
             return f"in the {name}, {found}"
