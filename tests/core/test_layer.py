@@ -85,7 +85,6 @@ def test_build_by_hand_then_calls_make_no_second_weights():
     assert len(layer.weights) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a class's own build hides the default one, which builds nested layers")
 @pytest.mark.parametrize("base", [Layer, pellucid.Model])
 def test_build_of_a_class_with_an_own_build_makes_nested_weights_too(base):
     class Own(base):
@@ -104,7 +103,6 @@ def test_build_of_a_class_with_an_own_build_makes_nested_weights_too(base):
     assert len(layer.weights) == 3
 
 
-@pytest.mark.xfail(strict=True, reason="super().build() inside build starts a capture that calls build again")
 def test_a_layers_build_may_end_in_super_build():
     class Usual(Layer):
         def __init__(self):
@@ -244,7 +242,6 @@ def test_a_layer_held_twice_counts_once():
     assert net.count_params() == 3
 
 
-@pytest.mark.xfail(strict=True, reason="the walk over nested layers does not end in a cycle")
 def test_a_layer_that_knows_its_parent_is_no_endless_walk():
     net = Net(lambda m, x, t: m.child(x), child=Scale())
     net.child.parent = net
@@ -569,7 +566,6 @@ def test_names_are_numbered_by_class_and_may_be_given():
     assert [Scale().name, Scale().name, Scale(name="gain").name, Block().name] == ["scale", "scale_1", "gain", "block"]
 
 
-@pytest.mark.xfail(strict=True, reason="a name is made when it is first asked for, not when the layer is made")
 def test_names_are_numbered_in_the_order_of_making():
     first, second = Scale(), Scale()
     assert (second.name, first.name) == ("scale_1", "scale")
@@ -615,7 +611,6 @@ def test_configs_of_our_layers_make_equal_layers(layer):
     assert copy.get_config() == layer.get_config()
 
 
-@pytest.mark.xfail(strict=True, reason="name, trainable and dtype are handed to an __init__ that does not take them")
 def test_a_class_whose_init_takes_no_name_is_made_from_its_config():
     class Plain(Layer):
         def __init__(self, units):

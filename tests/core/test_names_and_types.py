@@ -72,16 +72,13 @@ def test_suggestions_ignore_case_and_list_all_when_none_is_near(name, expected):
 # ---- Names ----
 
 
-DIGITS = pytest.mark.xfail(strict=True, reason="an underscore is put between a digit and a capital letter; Keras puts none")
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("Dense", "dense"),
         ("BatchNormalization", "batch_normalization"),
-        pytest.param("Conv2D", "conv2d", marks=DIGITS),
-        pytest.param("Conv2DTranspose", "conv2d_transpose", marks=DIGITS),
+        ("Conv2D", "conv2d"),
+        ("Conv2DTranspose", "conv2d_transpose"),
         ("ReLU", "re_lu"),
         ("GRUCell", "gru_cell"),
         ("MyVAE", "my_vae"),

@@ -197,7 +197,6 @@ def test_assign_replaces_and_converts():
     np.testing.assert_array_equal(v.numpy(), [[1.5, 2.5], [3.5, 4.5]])
 
 
-@pytest.mark.xfail(strict=True, reason="jnp.shape of a list is deprecated in JAX and warns")
 def test_a_list_can_be_assigned():
     v = Variable(A)
     v.assign([[1, 2], [3, 4]])

@@ -291,7 +291,6 @@ def test_a_callback_that_changes_an_attribute_in_fit_is_heard(change):
 # ---- A model that builds itself ----
 
 
-@pytest.mark.xfail(strict=True, reason="a capture inside build counts as building: its reads are not guarded, and it recurs")
 @pytest.mark.parametrize(
     "first", [lambda m: m.build((None, 3)), lambda m: m(X), lambda m: m.predict(X, verbose=0)], ids=["build", "call", "predict"]
 )

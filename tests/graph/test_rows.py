@@ -16,9 +16,6 @@ from pellucid.core.frame import functional
 from pellucid.core.mode import by_training
 from tests.graph.helpers import FAST, Net, integers, normal, spec
 
-# jax 0.12 has no num_consts and num_carry among the parameters of a scan
-SCANS = pytest.mark.xfail(jax.__version_info__ >= (0, 12), strict=True, reason="the rule for scan raises KeyError with jax 0.12")
-
 
 def coupling(function, row=(3,), training=False, dtype="float32", **weights):
     net = Net(function, **{k: normal(*s) for k, s in weights.items()})
@@ -103,8 +100,8 @@ INDEPENDENT = {  # name: (function, shapes of weights, shape of a row)
     "layer norm": (layer_norm, {"w": (3,)}, (5, 3)),
     "group norm": (group_norm, {}, (5, 4)),
     "batch norm, not training": (batch_normalization, {"w": (3,)}, (3,)),
-    "rnn": pytest.param(rnn, {"w": (3, 4), "u": (4, 4)}, (5, 3), marks=SCANS),
-    "rnn backwards": pytest.param(reversed_rnn, {"w": (3, 4), "u": (4, 4)}, (5, 3), marks=SCANS),
+    "rnn": (rnn, {"w": (3, 4), "u": (4, 4)}, (5, 3)),
+    "rnn backwards": (reversed_rnn, {"w": (3, 4), "u": (4, 4)}, (5, 3)),
     "flatten": (lambda m, x, t: x.reshape(x.shape[0], -1) @ m.w, {"w": (15, 2)}, (5, 3)),
     "concatenate features": (lambda m, x, t: jnp.concatenate([x, jnp.sin(x)], axis=-1), {}, (3,)),
     "softmax": (lambda m, x, t: jax.nn.softmax(x), {}, (3,)),
@@ -126,7 +123,7 @@ INDEPENDENT = {  # name: (function, shapes of weights, shape of a row)
     "time folded into the rows": (lambda m, x, t: jnp.tanh(x.reshape(-1, 3)).reshape(x.shape[0], 5, 3).mean(1), {}, (5, 3)),
     "repeated and averaged": (lambda m, x, t: jnp.repeat(x, 2, axis=0).reshape(x.shape[0], 2, -1).mean(1), {}, (3,)),
     "remat": (lambda m, x, t: jax.checkpoint(lambda x: jnp.sin(x @ m.w))(x), {"w": (3, 3)}, (3,)),
-    "loop": pytest.param(lambda m, x, t: lax.fori_loop(0, 3, lambda i, x: jnp.tanh(x @ m.w), x), {"w": (3, 3)}, (3,), marks=SCANS),
+    "loop": (lambda m, x, t: lax.fori_loop(0, 3, lambda i, x: jnp.tanh(x @ m.w), x), {"w": (3, 3)}, (3,)),
     "cond on a weight": (lambda m, x, t: lax.cond(m.w.sum() > 0, jnp.sin, jnp.cos, x), {"w": (3,)}, (3,)),
     "custom gradients": (lambda m, x, t: jax.nn.relu6(x) + jax.nn.silu(x) + jax.nn.gelu(x), {}, (3,)),
     "number of the row": (lambda m, x, t: x + jnp.arange(x.shape[0])[:, None], {}, (3,)),
@@ -198,7 +195,7 @@ COUPLED = {  # name: (function, shapes of weights, shape of a row, words of the 
     "inverse": (lambda m, x, t: x @ jnp.linalg.inv(x.T @ x + jnp.eye(3)), {}, (3,), "product over the batch"),
     "svd": (lambda m, x, t: jnp.linalg.svd(x, full_matrices=False)[0], {}, (3,), "every row meets every other one"),
     "qr": (lambda m, x, t: jnp.linalg.qr(x)[0], {}, (3,), ""),
-    "scan over rows": pytest.param(scan_over_rows, {}, (3,), "scan goes along the batch", marks=SCANS),
+    "scan over rows": (scan_over_rows, {}, (3,), "scan goes along the batch"),
     "reshape that mixes": (lambda m, x, t: x.reshape(4, -1).T.reshape(x.shape), {}, (4,), "reshape mixes"),
     "transposed reshape": (lambda m, x, t: x.T.reshape(x.shape), {}, (3,), "reshape mixes"),
     "rows of two in one": (lambda m, x, t: x.reshape(-1, 2, x.shape[0]).mean((0, 1)), {}, (2,), "reshape"),
@@ -216,9 +213,7 @@ COUPLED = {  # name: (function, shapes of weights, shape of a row, words of the 
     ),
     "cond on all rows": (lambda m, x, t: lax.cond(x.sum() > 0, jnp.sin, jnp.cos, x), {}, (3,), "reduction over the batch"),
     "while on all rows": (lambda m, x, t: lax.while_loop(lambda x: x.sum() < 100, lambda x: x * 2 + 1, x), {}, (3,), "reduction"),
-    "inside scan": pytest.param(
-        lambda m, x, t: lax.scan(lambda c, _: (mean_shifted(m, c, t), None), x, None, length=2)[0], {}, (3,), "", marks=SCANS
-    ),
+    "inside scan": (lambda m, x, t: lax.scan(lambda c, _: (mean_shifted(m, c, t), None), x, None, length=2)[0], {}, (3,), ""),
     "inside remat in jit": (lambda m, x, t: jax.jit(jax.checkpoint(lambda x: mean_shifted(m, x, t)))(x), {}, (3,), ""),
     "inside custom_jvp": (lambda m, x, t: jax.nn.standardize(x, axis=0), {}, (3,), ""),
     "norm of all": (lambda m, x, t: x / jnp.linalg.norm(x), {}, (3,), "reduction"),
@@ -268,7 +263,6 @@ def test_a_graph_of_one_size_counts_as_coupled():
 # ---- What the proof must not overlook ----
 
 
-@pytest.mark.xfail(strict=True, reason="dynamic_update_slice compares the axes of the rows, not how many rows a block has")
 def test_rows_written_over_folded_rows_are_coupled():
     def call(m, x, t):
         twice = jnp.repeat(x, 2, axis=0)  # row i lies at 2 i and 2 i + 1
@@ -286,7 +280,6 @@ def test_an_output_with_two_rows_for_each_row_is_not_taken_for_the_batch():
     np.testing.assert_array_equal(net.predict(x, verbose=0), np.repeat(x, 2, axis=0))
 
 
-@pytest.mark.xfail(strict=True, reason="the backward rule of a custom_vjp is not looked at")
 def test_a_backward_rule_that_couples_rows_counts_in_training():
     @jax.custom_vjp
     def averaged(x):
@@ -297,7 +290,6 @@ def test_a_backward_rule_that_couples_rows_counts_in_training():
     assert graph.coupling(True) is not None
 
 
-@pytest.mark.xfail(strict=True, reason="draws whose first axis is not the batch change with the size")
 def test_noise_drawn_with_the_rows_in_another_axis_depends_on_the_size():
     graph, found = coupling(lambda m, x, t: x + jax.random.normal(jax.random.key(0), (3, x.shape[0])).T)
     if found is None:
@@ -410,7 +402,6 @@ def program(names):
     return call
 
 
-@SCANS
 @given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_rows_proved_independent_never_meet(names):
@@ -419,7 +410,7 @@ def test_rows_proved_independent_never_meet(names):
         assert_rows_do_not_meet(graph, jnp.asarray(normal(4, 3, seed=1)), jnp.asarray(normal(4, 3, seed=2)))
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SCANS) if "scan" in n or n in ("map", "loop") else n for n in STEPS])
+@pytest.mark.parametrize("name", STEPS)
 def test_each_step_alone_is_judged_soundly(name):
     graph, found = coupling(program([name]))
     if found is None:

@@ -48,7 +48,6 @@ def test_predict_from_many_threads_before_anything_is_captured_captures_once():
         np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="the first reads of a variable in several threads each make an initial value of their own")
 def test_eager_calls_from_many_threads_make_each_weight_once():
     drawn = []
 
