@@ -14,7 +14,7 @@ def main() -> None:
     asked = sys.argv[1:2] in (["-h"], ["--help"])
     if asked or len(sys.argv) < 2:
         print(USAGE, file=sys.stdout if asked else sys.stderr)
-        sys.exit(0 if asked else 2)
+        sys.exit(0 if asked else 1)
     if not pathlib.Path(sys.argv[1]).exists():
         sys.exit(f"python -m pellucid: there is no file {sys.argv[1]!r}")
     pellucid.install_as_keras()

@@ -54,7 +54,7 @@ class Coupling:
 def coupling(jaxpr: Any, training: bool) -> Coupling | None:
     """None where no row can influence another for this value of ``training``; else the first equation that couples."""
     try:
-        _walk(jaxpr, training)
+        _walk(jaxpr, training, derivatives=training)
         for var in parts(jaxpr).outvars:
             _axis(var)
     except Coupled as found:
@@ -97,7 +97,7 @@ def _axes(variables: Sequence[Any]) -> list[int | None]:
     return [_axis(v) for v in variables]
 
 
-def _walk(jaxpr: Any, training: bool) -> None:
+def _walk(jaxpr: Any, training: bool, derivatives: bool) -> None:
     modes: set[Any] = set()
     for eqn in parts(jaxpr).eqns:
         try:
@@ -106,15 +106,15 @@ def _walk(jaxpr: Any, training: bool) -> None:
             if eqn.primitive is mode_p or (name == "convert_element_type" and on_mode):
                 modes.add(eqn.outvars[0])
             elif name == "cond" and on_mode:
-                _walk(eqn.params["branches"][int(training)], training)
+                _walk(eqn.params["branches"][int(training)], training, derivatives)
             else:
-                _check(eqn, training)
+                _check(eqn, training, derivatives)
         except Coupled as found:
             found.seen_at(eqn)
             raise
 
 
-def _check(eqn: Any, training: bool) -> None:
+def _check(eqn: Any, training: bool, derivatives: bool) -> None:
     ins, outs = _axes(eqn.invars), _axes(eqn.outvars)
     name = eqn.primitive.name
     if name == "dim_as_value":
@@ -125,11 +125,12 @@ def _check(eqn: Any, training: bool) -> None:
     nested = [
         v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)
     ]
-    if training and name in ("custom_jvp_call", "custom_vjp_call"):
-        nested = [*nested, *jax_compat.derivative_jaxprs(eqn)]  # a row's gradient must not reach another row either
+    if derivatives and name in ("custom_jvp_call", "custom_vjp_call"):
+        for jaxpr in jax_compat.derivative_jaxprs(eqn):  # a row's gradient must not reach another row either
+            _walk(jaxpr, training, derivatives=False)
     if name in NESTING:
         for jaxpr in nested:
-            _walk(jaxpr, training)
+            _walk(jaxpr, training, derivatives)
     if rule is not None or name in NESTING:
         return
     if any(a is not None for a in (*ins, *outs)):

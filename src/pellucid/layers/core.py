@@ -62,8 +62,7 @@ class Dense(Layer):
         y = inputs.reshape(-1, features) @ self.kernel.value if inputs.ndim > 2 else inputs @ self.kernel.value
         if self.bias is not None:
             y = y + self.bias.value
-        y = self.activation(y)
-        return y.reshape(*inputs.shape[:-1], units) if inputs.ndim > 2 else y
+        return self.activation(y.reshape(*inputs.shape[:-1], units) if inputs.ndim > 2 else y)
 
 
 class Identity(Layer):

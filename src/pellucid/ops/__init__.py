@@ -9,7 +9,6 @@ from jax.nn import (
     elu,
     gelu,
     glu,
-    leaky_relu,
     log_sigmoid,
     log_softmax,
     one_hot,
@@ -161,9 +160,9 @@ from jax.numpy import (
 from jax.scipy.special import erf, logsumexp
 
 from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
-from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, rsqrt, shape, top_k, unstack
+from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
 
 absolute = abs
 swish = silu
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [name for name, value in globals().items() if callable(value) and not name.startswith("_")]

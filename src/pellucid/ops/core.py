@@ -45,6 +45,11 @@ def rsqrt(x: Any) -> jax.Array:
     return jax.lax.rsqrt(jnp.asarray(x))
 
 
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> jax.Array:
+    """``x`` above zero, ``negative_slope * x`` below."""
+    return jax.nn.leaky_relu(x, negative_slope)
+
+
 def top_k(x: Any, k: int, sorted: bool = True) -> tuple[jax.Array, jax.Array]:
     """The k largest values along the last axis, and their indices."""
     return tuple(jax.lax.top_k(jnp.asarray(x), k))

@@ -207,8 +207,9 @@ class Objective:
             weight = weights[m.output] if m.weighted else None
             if rows is not None:
                 weight = rows if weight is None else weight * rows.reshape(-1, *[1] * (weight.ndim - 1))
+            given = {} if weight is None else {"sample_weight": weight}  # not every metric of a user takes weights
             if targets[m.output] is not None:
-                m.metric.update_state(targets[m.output], leaves[m.output], sample_weight=weight)
+                m.metric.update_state(targets[m.output], leaves[m.output], **given)
 
     def results(self) -> dict[str, Any]:
         """The logs: the losses' means and the metrics' results so far."""

@@ -201,10 +201,11 @@ def fit(
         runner: Any = EagerRunner(machine, "train", data, batch_size, "fit")
     else:
         runner = Runner(machine, "train", data, batch_size, "fit", each_step)
+    runner.check()
     tester = None
     if validation is not None:  # made before the first step: what does not fit is told while nothing has changed
         tester = _Tester(machine, validation, validation_size, "fit", others.listens("test", to_each_step=True))
-    runner.check()
+        tester.runner.check()
     feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
     orders = _orders(data.rows, shuffle)
     others.call("on_train_begin", {})

@@ -74,8 +74,8 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
     leaves, targets = jax.tree.leaves(outputs), objective.targets(y)
     functions = [(f"loss {loss.name!r}", loss.call, i) for i, loss in enumerate(objective.losses) if loss is not None]
     for m in objective.metrics:
-        own = type(m.metric).__module__.split(".")[0] == "pellucid"
-        if isinstance(m.metric, MeanMetricWrapper):
+        own = type(m.metric).update_state.__module__.split(".")[0] == "pellucid"
+        if own and isinstance(m.metric, MeanMetricWrapper):
             functions.append((f"metric {m.log_name!r}", m.metric.values, m.output))
         elif not own:
             return f"the metric {m.log_name!r} is not one of Pellucid's, so that padded rows might count"
