@@ -114,6 +114,29 @@ def test_jax_takes_a_variable_where_it_takes_an_array(use):
     np.testing.assert_allclose(use(jnp.asarray(X), Variable(KERNEL)), use(jnp.asarray(X), jnp.asarray(KERNEL)), rtol=1e-6)
 
 
+INDEX = np.array(1, "int32")
+REFUSED = {
+    "jnp.zeros_like": (lambda v: jnp.zeros_like(v), KERNEL),
+    "jnp.full_like": (lambda v: jnp.full_like(v, 2.0), KERNEL),
+    "jnp.result_type": (lambda v: jnp.result_type(v), KERNEL),
+    "jax.jvp": (lambda v: jax.jvp(jnp.sin, (v,), (jnp.ones((3, 3)),)), KERNEL),
+    "jax.hessian": (lambda v: jax.hessian(lambda a: (a**3).sum())(v), KERNEL),
+    "jnp.full": (lambda v: jnp.full((2,), v), INDEX),
+    "lax.switch": (lambda v: lax.switch(v, [lambda: 0.0, lambda: 1.0]), INDEX),
+    "lax.fori_loop": (lambda v: lax.fori_loop(0, v, lambda i, x: x + 1, 0), INDEX),
+    "lax.dynamic_slice": (lambda v: lax.dynamic_slice(jnp.arange(4), (v,), (2,)), INDEX),
+    "lax.cond": (lambda v: lax.cond(v, lambda: 1.0, lambda: 2.0), np.array(True)),
+    "index": (lambda v: jnp.arange(4)[v], INDEX),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="JAX asks for v.dtype and takes a NumPy data type, not a name; it indexes by arrays alone")
+@pytest.mark.parametrize(("use", "value"), REFUSED.values(), ids=REFUSED)
+def test_jax_takes_a_variable_also_where_it_asks_for_its_data_type(use, value):
+    for a, b in zip(jax.tree.leaves(use(Variable(value))), jax.tree.leaves(use(jnp.asarray(value))), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_users_jit_sees_the_present_value_of_a_variable_given_as_argument():
     v = Variable(KERNEL)
     product = jax.jit(lambda x, w: x @ w)

@@ -28,7 +28,7 @@ class GraphCache:
         """The newest graph."""
         return self.graphs[-1] if self.graphs else None
 
-    def graph_for(self, inputs: Any, batch_size: int | None, training: bool, caller: str) -> Graph:
+    def graph_for(self, inputs: Any, batch_size: int | None, training: bool, caller: str, warn: bool = True) -> Graph:
         """The graph that serves inputs of these types at this batch size and mode. Captures only where none does.
 
         Args:
@@ -36,6 +36,7 @@ class GraphCache:
             batch_size: the present size of the first axes.
             training: the present mode.
             caller: who asks, for the ledger.
+            warn: whether side effects are worth a warning: not where steps run eagerly and repeat them.
         """
         signature = signature_of(inputs)
         found = self._find(signature, batch_size, training)
@@ -43,7 +44,7 @@ class GraphCache:
             return found
         with lock:  # another thread may have captured it in the meantime
             found = self._find(signature, batch_size, training)
-            return found if found is not None else self._capture(inputs, signature, batch_size, training, caller)
+            return found if found is not None else self._capture(inputs, signature, batch_size, training, caller, warn)
 
     def refuse(self, graph: Graph, why: str) -> None:
         """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
@@ -61,7 +62,7 @@ class GraphCache:
                 return graph
         return None
 
-    def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str) -> Graph:
+    def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str, warn: bool) -> Graph:
         reason, sentence = self._why(signature, batch_size, training)
         kind = (signature.tree, signature.leaves)
         started = time.perf_counter()
@@ -82,7 +83,8 @@ class GraphCache:
         )
         self.ledger.add(run)
         self.graphs = [g for g in self.graphs if self.is_current(g)] + [graph]
-        about.effects.warn()
+        if warn:
+            about.effects.warn()
         return graph
 
     def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:

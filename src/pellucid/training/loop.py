@@ -464,6 +464,9 @@ class EagerRunner:
             return
         objective: Any = self
         settings = self.machine.need_settings(self.caller)
+        if any(not layer.built for layer in self.machine.layer._flatten_layers()):  # a gradient needs the weights beforehand
+            specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch[0])
+            self.machine.captures.graph_for(specs, block.batch_size, self.purpose == "train", self.caller, warn=False)
         if self.purpose == "train":
             step = steps.train_step(self._call, objective, settings.optimizer, self.machine.layer.trainable_variables)
         else:
