@@ -193,11 +193,8 @@ USES = {
     "build": lambda made, x: (made.build((None, 3)), made(x))[1],
     "predict": lambda made, x: made.predict(x, verbose=0),
 }
-RECURSION = "super().build captures call, which builds, which calls super().build …; left out: its traceback takes minutes"
-TWICE = "super().build of a Model captures call, which builds again: weights are made twice"
 
 
-@pytest.mark.xfail(run=False, reason=RECURSION)
 @pytest.mark.parametrize("way", ["call", "build"])
 def test_build_of_a_layer_may_call_that_of_its_base_class(way):
     x, _ = data()
@@ -207,9 +204,7 @@ def test_build_of_a_layer_may_call_that_of_its_base_class(way):
     np.testing.assert_allclose(y, x @ layer.inner.kernel.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "way", [*(pytest.param(w, marks=pytest.mark.xfail(strict=True, reason=TWICE)) for w in ("call", "build")), "predict"]
-)
+@pytest.mark.parametrize("way", USES)
 def test_build_of_a_model_may_call_that_of_its_base_class(way):
     x, _ = data()
     model = ModelThatBuildsOnTop()
@@ -218,7 +213,6 @@ def test_build_of_a_model_may_call_that_of_its_base_class(way):
     np.testing.assert_allclose(y, x @ model.inner.kernel.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason=TWICE)
 def test_build_of_a_model_makes_all_weights_before_any_data():
     model = ModelThatBuildsOnTop()
     model.build((None, 3))

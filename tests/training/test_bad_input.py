@@ -72,11 +72,6 @@ def unharmed(model, x, y, wrong, error, *words, compile_again=False):
     assert np.isfinite(loss) and not np.array_equal(before[0], model.get_weights()[0])
 
 
-def late(reason):
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
-VALIDATED_LATE = "fit checks validation data when it first validates: after an epoch that has changed the weights"
 ANY = (ValueError, TypeError)
 
 # which model, arguments of fit that differ from good ones, the error, words of its message
@@ -139,24 +134,8 @@ FIT = {
     "validation inputs of a wrong shape": ("one", {"validation_data": (Z, Y)}, ANY, ["'out'", "(None, 4)"]),
 }  # fmt: skip
 
-XFAIL = {
-    "a list in x for an array": "Dense checks its input in build only; later a list is an AttributeError",
-    "y names an output that the dict lacks": "Objective.targets matches dicts by order of keys, not by name",
-    "weights name an unknown output": "Objective.sample_weights ignores names that no output has",
-    "an empty list": "IndexError of an internal list",
-    "callbacks is a number": "the error of * on an int",
-    "a callback's class": "a class has set_model too: the error is a missing argument",
-    **dict.fromkeys(("initial_epoch=-1", "initial_epoch='1'", "initial_epoch=0.5"), "initial_epoch is not checked"),
-    **dict.fromkeys(("validation_freq=0", "validation_freq=-1", "validation_freq='2'"), "validation_freq is not checked"),
-    **dict.fromkeys(("validation_batch_size=-1", "validation_batch_size=2.5"), VALIDATED_LATE),
-    "validation_batch_size=0": "0 counts as not given",
-    **dict.fromkeys(
-        ("validation targets for two", "validation targets of a wrong shape", "validation inputs of a wrong shape"), VALIDATED_LATE
-    ),
-}
 
-
-@pytest.mark.parametrize("case", [pytest.param(c, marks=[late(XFAIL[c])] if c in XFAIL else []) for c in FIT])
+@pytest.mark.parametrize("case", FIT)
 def test_fit_names_what_is_wrong_and_harms_nothing(models, case):
     name, arguments, error, words = FIT[case]
     model, x, y = models[name]
@@ -177,9 +156,7 @@ COMPILE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[late("a bool counts as a whole number")] if c == "steps_per_execution=True" else []) for c in COMPILE]
-)
+@pytest.mark.parametrize("case", COMPILE)
 def test_compile_names_what_is_wrong_and_keeps_the_old_settings(models, case):
     arguments, error, words = COMPILE[case]
     model, x, y = models["two"]
@@ -203,9 +180,7 @@ AT_FIT = {
 }
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, marks=[late("float('a') says it")] if c == "loss_weights of text" else []) for c in AT_FIT]
-)
+@pytest.mark.parametrize("case", AT_FIT)
 def test_settings_that_do_not_fit_the_outputs_are_named(models, case):
     arguments, words = AT_FIT[case]
     model, x, y = models["two"]
@@ -401,16 +376,7 @@ class Stream:
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
-@pytest.mark.parametrize(
-    "form",
-    [
-        "print",
-        "debug",
-        pytest.param(
-            "pure", marks=late("a pure_callback has no effect in the jaxpr, so that the step donates, and the weights are deleted")
-        ),
-    ],
-)
+@pytest.mark.parametrize("form", ["print", "debug", "pure"])
 def test_python_that_raises_inside_a_step_leaves_the_last_good_weights(form, steps_per_execution):
     model = FailsOnHost(form)
     model.compile(optimizer=pellucid.optimizers.SGD(0.02), loss="mse", steps_per_execution=steps_per_execution)

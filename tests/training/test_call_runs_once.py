@@ -211,7 +211,6 @@ def test_pellucid_print_prints_in_predict_and_evaluate(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3 + 2
 
 
-@pytest.mark.xfail(strict=True, reason="ops.print binds an unordered callback: XLA runs first what is ready first")
 def test_lines_of_one_step_keep_their_order(capsys):
     x, y = data(16)
 

@@ -127,16 +127,8 @@ KINDS = [
     Straight,
     CalledInAnotherOrder,
     DrawsInBuild,
-    pytest.param(
-        SharesAnInitializer,
-        marks=pytest.mark.xfail(
-            strict=True, reason="a capture draws initial values in the order of attributes, an eager call in that of calls"
-        ),
-    ),
-    pytest.param(
-        NeedsAKnownBatchSize,
-        marks=pytest.mark.xfail(strict=True, reason="a capture that is tried again has drawn its initializers' seeds twice"),
-    ),
+    SharesAnInitializer,
+    NeedsAKnownBatchSize,
 ]
 
 

@@ -80,10 +80,9 @@ BUILDS = {
     "call": lambda model: model(X[:2]),
     "build": lambda model: model.build((None, 3)),
 }
-NO_GUARDS = "Model.build counts as the build of a layer, in which reads of attributes are not noted: the graph has no guards"
 
 
-@pytest.mark.parametrize("built_by", [*list(BUILDS)[:3], pytest.param("build", marks=pytest.mark.xfail(strict=True, reason=NO_GUARDS))])
+@pytest.mark.parametrize("built_by", BUILDS)
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_attribute_changed_between_epochs_counts_from_there(change, built_by):
     changing, words = CHANGES[change]
@@ -193,7 +192,6 @@ def test_a_variable_frozen_after_compile_is_not_trained():
     assert np.array_equal(model.out.bias.numpy(), bias) and not np.array_equal(model.out.kernel.numpy(), kernel)
 
 
-@pytest.mark.xfail(strict=True, reason="the Runner of a fit keeps the program for the variables that were trainable at its start")
 @pytest.mark.parametrize("unit", ["epoch", "step"])
 def test_a_layer_frozen_in_a_callback_is_not_trained_from_there(unit):
     class Freezes(Callback):
@@ -244,7 +242,6 @@ def test_a_learning_rate_assigned_between_epochs_counts_without_a_new_program(as
     assert len(model.ledger.programs) == 1 and float(model.optimizer.learning_rate) == 0.0
 
 
-@pytest.mark.xfail(strict=True, reason="the schedule is part of the program, but not of the program's key")
 @pytest.mark.parametrize("when", ["between epochs", "between fits"])
 @pytest.mark.parametrize("first, second", [(0.1, lambda step: 0.0), (lambda step: 0.1, 0.0)], ids=["to a schedule", "from a schedule"])
 def test_a_schedule_assigned_or_taken_away_counts(first, second, when):

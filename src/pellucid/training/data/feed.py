@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import queue
 import threading
 from collections.abc import Iterator
@@ -121,11 +122,19 @@ class Feed:
 def _take_on_host(leaves: list[np.ndarray], index: np.ndarray, size: int) -> list[jax.Array]:
     made = []
     for leaf in leaves:
-        out = np.empty((size, *leaf.shape[1:]), leaf.dtype)
+        out = _aligned((size, *leaf.shape[1:]), leaf.dtype)
         np.take(leaf, index, axis=0, out=out[: len(index)], mode="clip")
         out[len(index) :] = 0
         made.append(jax.device_put(out))
     return made
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that a CPU device takes as it is: one that begins elsewhere than at a multiple of 64 is copied once more."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.empty(size + 64, "uint8")
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def _take_on_device(leaves: list[jax.Array], index: np.ndarray, size: int) -> list[jax.Array]:
