@@ -298,6 +298,16 @@ def test_inputs_of_several_shapes_share_the_batch():
     np.testing.assert_array_equal(graph.run([a, b], False)[0], a[:, None] * b)
 
 
+@pytest.mark.xfail(strict=True, reason="the first axis of every array is taken for the one batch, whatever its size")
+def test_in_a_capture_unequal_first_sizes_are_not_one_batch():
+    net = Net(lambda m, x, t: x[0] @ x[1].T)
+    graph = net.capture(spec(4, 3), spec(10, 3))
+    assert graph.outputs == (None, 10)
+    for n in (4, 7):
+        a, b = jnp.asarray(normal(n, 3)), jnp.asarray(normal(10, 3))
+        np.testing.assert_allclose(graph.run([a, b], False)[0], a @ b.T, rtol=1e-5)
+
+
 # ---- Layers in several places ----
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
+import re
 import sys
+import time
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -132,8 +136,6 @@ def test_pellucids_own_print_is_no_side_effect(capsys):
     graph = net.graph
     for _ in range(2):
         graph.run(jnp.ones((4, 3)), False)
-    import jax
-
     jax.effects_barrier()
     assert capsys.readouterr().out == "sum 12.0\n" * 2
 
@@ -213,6 +215,62 @@ def test_both_captures_of_one_use_tell_a_place_once():
     found = captured_with_warnings(net)
     assert net.ledger.call_count == 2
     assert [w.lineno for w in found] == [line_of(call, 1)]
+
+
+def append_to_list(m, x, t):
+    m.log.append(1)
+    return x
+
+
+def keep_in_list(m, x, t):
+    m.log.append(x)
+    return x
+
+
+def set_item_of_dict(m, x, t):
+    m.settings["seen"] = True
+    return x
+
+
+def draw_by_numpy(m, x, t):
+    return x * np.random.rand()
+
+
+def draw_by_random(m, x, t):
+    return x * random.random()
+
+
+def read_the_clock(m, x, t):
+    return x * (time.time() > 0)
+
+
+def make_a_layer(m, x, t):
+    return layers.Dense(2)(x)
+
+
+def make_a_variable(m, x, t):
+    return x * pellucid.Variable(np.ones(3, "float32"))
+
+
+@pytest.mark.xfail(strict=True, reason="only prints and attributes of layers are watched so far")
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (append_to_list, "log"),
+        (keep_in_list, "log"),
+        (set_item_of_dict, "settings"),
+        (draw_by_numpy, "numpy.random"),
+        (draw_by_random, "random"),
+        (read_the_clock, "time"),
+        (make_a_layer, "Dense|dense"),
+        (make_a_variable, "variable"),
+    ],
+)
+def test_more_side_effects_are_told_at_their_line(call, words):
+    net = Net(call, log=[], settings={})
+    found = captured_with_warnings(net)
+    assert [w.lineno for w in found] == [line_of(call, 1)]
+    assert re.search(words, str(found[0].message))
 
 
 def test_effects_are_part_of_the_story():

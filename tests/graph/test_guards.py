@@ -193,6 +193,42 @@ def test_changes_inside_less_common_objects_are_noticed(attributes, function, ch
     check_change(net, change, "self.")
 
 
+ABSENT = {
+    "getattr with a default": lambda m, x, t: x * getattr(m, "factor", 1.0),
+    "hasattr": lambda m, x, t: x * 2 if hasattr(m, "factor") else x,
+    "the dict of the layer": lambda m, x, t: x * vars(m).get("factor", 1.0),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="a read that finds nothing is not noted, nor one through the layer's dict")
+@pytest.mark.parametrize("function", ABSENT.values(), ids=ABSENT)
+def test_an_attribute_that_call_looked_for_in_vain_is_noticed_when_it_comes(function):
+    check_change(Net(function), lambda m: setattr(m, "factor", 2.0), "factor")
+
+
+def test_a_name_that_a_getattr_of_the_users_answers_makes_no_endless_captures():
+    class Answers(Net):
+        def __getattr__(self, name):
+            if name == "factor":
+                return vars(self).get("hidden", 1.0)
+            raise AttributeError(name)
+
+    net = Answers(lambda m, x, t: x * m.factor)
+    for _ in range(3):
+        np.testing.assert_array_equal(net.predict(X, verbose=0), X)
+    assert net.ledger.call_count == 1
+
+
+def test_a_property_is_guarded_by_what_it_reads():
+    class WithProperty(Net):
+        @property
+        def factor(self):
+            return self.hidden
+
+    net = WithProperty(lambda m, x, t: x * m.factor, hidden=1.0)
+    check_change(net, lambda m: setattr(m, "hidden", 2.0), "`self.hidden` changed from 1.0 to 2.0")
+
+
 @pytest.mark.xfail(strict=True, reason="guards do not see globals and closure cells yet")
 @pytest.mark.parametrize("where", ["global", "cell"])
 def test_changed_globals_and_closure_cells_are_noticed(where, monkeypatch):

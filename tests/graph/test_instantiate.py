@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from pellucid import value_and_grad
+from pellucid import Variable, value_and_grad
 from pellucid.graph.instantiate import InstantiationError
 from tests.graph.helpers import Net, assert_graph_equals_plain_jax, integers, normal, spec
 
@@ -93,6 +93,21 @@ def while_loop(m, x, t):  # forward only: JAX has no reverse mode for it
     return lax.stop_gradient(lax.while_loop(lambda s: s[1] < 3, lambda s: (s[0] * 2, s[1] + 1), (lax.stop_gradient(x), 0))[0])
 
 
+def per_sample_gradients(m, x, t):
+    return jax.vmap(jax.grad(lambda row: jnp.tanh(row @ m.w).sum()))(x)
+
+
+def inner_step(m, x, t):
+    """A step of gradient descent inside ``call``, by Pellucid's own value_and_grad where the weight is a Variable."""
+    loss = lambda w: jnp.sum(jnp.tanh(x @ w) ** 2)
+    gradient = value_and_grad(lambda: loss(m.w), [m.w])()[1][0] if isinstance(m.w, Variable) else jax.grad(loss)(m.w)
+    return x @ (m.w - 0.1 * gradient)
+
+
+def solve(m, x, t):
+    return jnp.linalg.solve(x[:, :, None] * x[:, None] + 3 * jnp.eye(3), x[..., None])[..., 0]
+
+
 ROWS = {  # name: (function, weights, shape of a row or a function of the batch size)
     "dense": (lambda m, x, t: jax.nn.gelu(x @ m.w + m.b), {"w": (3, 5), "b": (5,)}, (3,)),
     "conv": (conv, {"w": (3, 3, 2, 4)}, (6, 6, 2)),
@@ -126,6 +141,11 @@ ROWS = {  # name: (function, weights, shape of a row or a function of the batch 
     "switch": (switch, {}, (3,)),
     "fori loop": (loop, {}, (3,)),
     "while loop": (while_loop, {}, (3,)),
+    "per-sample gradients": (per_sample_gradients, {"w": (3, 2)}, (3,)),
+    "a gradient step inside": (inner_step, {"w": (3, 2)}, (3,)),
+    "scan over a weight": (lambda m, x, t: lax.scan(lambda c, w: (jnp.tanh(c * w), c), x, jnp.asarray(m.w)), {"w": (4, 3)}, (3,)),
+    "solve": (solve, {}, (3,)),
+    "gamma draws": (lambda m, x, t: jax.random.gamma(jax.random.key(0), jnp.abs(x) + 1), {}, (3,)),
     "batch statistics": (lambda m, x, t: (x - x.mean(0)) / (x.std(0) + 1e-3) * m.w, {"w": (3,)}, (3,)),
     "products of rows": (lambda m, x, t: x @ x.T, {}, (3,)),
     "times the batch size": (lambda m, x, t: x * x.shape[0], {}, (3,)),
