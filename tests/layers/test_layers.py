@@ -61,7 +61,6 @@ LAYERS = {
     "Normalization, numbers": (lambda k: k.layers.Normalization(axis=None, mean=1.0, variance=4.0), TABLE),
     "Normalization, inverted": (lambda k: k.layers.Normalization(mean=[1.0] * 6, variance=[4.0] * 6, invert=True), TABLE),
 }
-KNOWN = {"Dense softmax over time": "Dense applies its activation to rows and time folded together"}
 
 
 def given(x):
@@ -82,11 +81,7 @@ def pair(request):
     return ours, theirs, x
 
 
-def with_known(names):
-    return [pytest.param(n, marks=[pytest.mark.xfail(strict=True, reason=KNOWN[n])] if n in KNOWN else []) for n in names]
-
-
-@pytest.mark.parametrize("pair", with_known(LAYERS), indirect=True)
+@pytest.mark.parametrize("pair", LAYERS, indirect=True)
 def test_outputs_are_those_of_keras(pair):
     ours, theirs, x = pair
     np.testing.assert_allclose(ours(given(x)), theirs(given(x)), **CLOSE)

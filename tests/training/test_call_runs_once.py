@@ -123,12 +123,9 @@ def test_print_in_call_prints_once_and_says_what_to_write(capsys):
     assert len(caught) == 1 and caught[0].filename == __file__
 
 
-EXTRA_RUN = "EagerRunner._first_objective runs `call` in training mode to learn the outputs, and keeps what that run wrote"
-
-
 def test_run_eagerly_runs_call_on_every_step_and_the_ledger_counts_all_runs(capsys):
     x, y = data()
-    model = Plain(lambda inputs: print("running on", len(inputs)))
+    model = Plain(lambda inputs: print("running on", inputs.shape[0]))
     model.compile(optimizer="sgd", loss="mse", run_eagerly=True)
     model.fit(x, y, epochs=2, batch_size=16, verbose=0)
     lines = capsys.readouterr().out.splitlines()
@@ -138,7 +135,7 @@ def test_run_eagerly_runs_call_on_every_step_and_the_ledger_counts_all_runs(caps
 
 def test_run_eagerly_prints_in_python_on_every_step(capsys):
     x, y = data()
-    model = Plain(lambda inputs: print("running on", len(inputs)))
+    model = Plain(lambda inputs: print("running on", inputs.shape[0]))
     model.compile(optimizer="sgd", loss="mse", run_eagerly=True)
     model.evaluate(x, y, batch_size=25, verbose=0)
     capsys.readouterr()
@@ -147,16 +144,10 @@ def test_run_eagerly_prints_in_python_on_every_step(capsys):
     model.predict(x, batch_size=25, verbose=0)
     expected = ["running on 16", "running on 16", "running on 16", "running on 2"] * 2 + ["running on 25"] * 4
     assert capsys.readouterr().out.splitlines() == expected
-    assert {run.reason for run in model.ledger} == {Reason.EAGER}
+    assert sum(run.count for run in model.ledger if run.reason is Reason.EAGER) == 2 + 8 + 2 + 2
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(lambda: Plain(lambda inputs: None), id="without state"),
-        pytest.param(lambda: Regularized(lambda: None), id="with state", marks=pytest.mark.xfail(strict=True, reason=EXTRA_RUN)),
-    ],
-)
+@pytest.mark.parametrize("make", [lambda: Plain(lambda inputs: None), lambda: Regularized(lambda: None)], ids=["no state", "state"])
 def test_running_eagerly_gives_the_numbers_of_the_compiled_steps(make):
     x, y = data(32)
     results = []
@@ -170,6 +161,19 @@ def test_running_eagerly_gives_the_numbers_of_the_compiled_steps(make):
     np.testing.assert_allclose(compiled, eager, rtol=1e-5)
     for a, b in zip(weights, eager_weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason="the weights of an unbuilt model are made by a capture, also where only Python can run call")
+def test_running_eagerly_python_may_ask_for_values():
+    class Asks(Plain):
+        def call(self, inputs):
+            y = super().call(inputs)
+            return y if float(inputs.sum()) > 0 else -y
+
+    x, y = np.abs(data(8)[0]), data(8)[1]
+    model = Asks(lambda inputs: None)
+    model.compile(optimizer="sgd", loss="mse", run_eagerly=True)
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
 
 
 # ---- Printing on every step ----

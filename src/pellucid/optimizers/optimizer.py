@@ -36,8 +36,9 @@ class Optimizer:
         self.schedule: Callable | None = learning_rate if callable(learning_rate) else None
         rate = learning_rate.value if isinstance(learning_rate, Variable) else 0.0 if self.schedule else learning_rate
         self._learning_rate = _slot(np.asarray(rate, "float32"), f"{self.name}/learning_rate")
-        self._slots: dict[tuple[Variable, ...], tuple[Any, list[Variable]]] = {}
+        self._slots: dict[tuple[Variable, ...], tuple[tuple, Any, list[Variable]]] = {}
         self._transformation: Any = None
+        self._rule: tuple | None = None
 
     def transformation(self) -> Any:
         """The update rule as an optax ``GradientTransformation``."""
@@ -62,30 +63,39 @@ class Optimizer:
 
     # ---- State ----
 
+    def rule(self) -> tuple:
+        """What an update depends on beside variables: the schedule, and numbers such as ``momentum``. They may be assigned."""
+        plain = ((k, v) for k, v in vars(self).items() if isinstance(v, bool | int | float | str | None) and not k.startswith("_"))
+        return self.schedule, *plain
+
     def build(self, variables: Sequence[Variable]) -> None:
-        """Creates the slots for variables, in one go."""
-        key = tuple(variables)
-        if key in self._slots:
+        """Creates the slots for variables, in one go. Those that exist are kept while the rule has the same ones."""
+        key, rule = tuple(variables), self.rule()
+        made = self._slots.get(key)
+        if made is not None and made[0] == rule:
             return
-        if self._transformation is None:
-            self._transformation = self.transformation()
+        if rule != self._rule:
+            self._rule, self._transformation = rule, self.transformation()
         values = [v.array for v in variables]
         state = jax.eval_shape(self._transformation.init, values)
-        if jax.tree.leaves(state):  # one small program: op by op would compile each of them
-            state = jax.jit(self._transformation.init)(values)
         leaves, tree = jax.tree.flatten(state)
+        if made is not None and made[1] == tree:
+            self._slots[key] = rule, *made[1:]
+            return
+        if leaves:  # one small program: op by op would compile each of them
+            leaves = jax.tree.leaves(jax.jit(self._transformation.init)(values))
         paths = [jax.tree_util.keystr(p).strip("[].'").replace("'", "") for p, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
-        self._slots[key] = tree, [_slot(leaf, f"{self.name}/{path}") for leaf, path in zip(leaves, paths, strict=True)]
+        self._slots[key] = rule, tree, [_slot(leaf, f"{self.name}/{path}") for leaf, path in zip(leaves, paths, strict=True)]
 
     @property
     def variables(self) -> list[Variable]:
         """The step counter, the learning rate and all slots."""
-        return [self.iterations, self._learning_rate, *(v for _, slots in self._slots.values() for v in slots)]
+        return [self.iterations, self._learning_rate, *(v for *_, slots in self._slots.values() for v in slots)]
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         """Changes variables by their gradients, in the given order."""
         self.build(variables)
-        tree, slots = self._slots[tuple(variables)]
+        _, tree, slots = self._slots[tuple(variables)]
         state = jax.tree.unflatten(tree, [s.value for s in slots])
         values = [v.value for v in variables]
         updates, state = self._transformation.update(list(grads), state, values)

@@ -83,7 +83,7 @@ class Machine:
         """
         variables = self._trainable(graph) if purpose == "train" else ()
         specs, tree = jax.tree.flatten(batch)
-        key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables, self._schedule())
+        key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables, self._rule())
         with self._lock:
             if key not in self._programs:
                 program = self._make(purpose, graph, tree, specs, form, objective, variables)
@@ -92,13 +92,13 @@ class Machine:
                 self._programs[key] = program
             return self._programs[key]
 
-    def _schedule(self) -> Any:
+    def _rule(self) -> Any:
         """What a program holds of the optimizer beside its variables."""
-        return None if self.settings is None else self.settings.optimizer.schedule
+        return None if self.settings is None else self.settings.optimizer.rule()
 
     def state_of_training(self) -> tuple:
         """Changes when a program for training may have to be another one."""
-        return Layer.version, Variable.version, self._schedule()
+        return Layer.version, Variable.version, self._rule()
 
     def _trainable(self, graph: Graph) -> tuple[Variable, ...]:
         """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
