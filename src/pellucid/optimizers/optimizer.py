@@ -18,8 +18,7 @@ registry = Registry("optimizer")
 
 
 class Optimizer:
-    """Changes variables by gradients. Subclasses say how: ``transformation`` returns an optax ``GradientTransformation`` whose
-    updates are for a learning rate of one.
+    """Changes variables by gradients. Subclasses say how: ``transformation`` returns an optax ``GradientTransformation``.
 
     Args:
         learning_rate: a number, a callable of the step number, or an optax schedule.
@@ -37,11 +36,13 @@ class Optimizer:
         rate = learning_rate.value if isinstance(learning_rate, Variable) else 0.0 if self.schedule else learning_rate
         self._learning_rate = _slot(np.asarray(rate, "float32"), f"{self.name}/learning_rate")
         self._slots: dict[tuple[Variable, ...], tuple[tuple, Any, list[Variable]]] = {}
-        self._transformation: Any = None
-        self._rule: tuple | None = None
 
-    def transformation(self) -> Any:
-        """The update rule as an optax ``GradientTransformation``."""
+    def transformation(self, rate: Any) -> Any:
+        """The update rule as an optax ``GradientTransformation``, whose updates are subtracted.
+
+        Args:
+            rate: the learning rate of this step, a scalar array.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no transformation().")
 
     # ---- The learning rate ----
@@ -74,16 +75,15 @@ class Optimizer:
         made = self._slots.get(key)
         if made is not None and made[0] == rule:
             return
-        if rule != self._rule:
-            self._rule, self._transformation = rule, self.transformation()
+        init = self.transformation(0.0).init
         values = [v.array for v in variables]
-        state = jax.eval_shape(self._transformation.init, values)
+        state = jax.eval_shape(init, values)
         leaves, tree = jax.tree.flatten(state)
         if made is not None and made[1] == tree:
             self._slots[key] = rule, *made[1:]
             return
         if leaves:  # one small program: op by op would compile each of them
-            leaves = jax.tree.leaves(jax.jit(self._transformation.init)(values))
+            leaves = jax.tree.leaves(jax.jit(init)(values))
         paths = [jax.tree_util.keystr(p).strip("[].'").replace("'", "") for p, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
         self._slots[key] = rule, tree, [_slot(leaf, f"{self.name}/{path}") for leaf, path in zip(leaves, paths, strict=True)]
 
@@ -98,16 +98,16 @@ class Optimizer:
         _, tree, slots = self._slots[tuple(variables)]
         state = jax.tree.unflatten(tree, [s.value for s in slots])
         values = [v.value for v in variables]
-        updates, state = self._transformation.update(list(grads), state, values)
+        rate = jnp.asarray(self.learning_rate if self.schedule is not None else self._learning_rate.value, "float32")
+        updates, state = self.transformation(rate).update(list(grads), state, values)
         self._descend(variables, values, updates)
         for slot, value in zip(slots, jax.tree.leaves(state), strict=True):
             slot.assign(value)
         self.iterations.assign(self.iterations.value + 1)
 
     def _descend(self, variables: Sequence[Variable], values: list[Any], updates: list[Any]) -> None:
-        rate = jnp.asarray(self.learning_rate if self.schedule is not None else self._learning_rate.value, "float32")
         for variable, value, update in zip(variables, values, updates, strict=True):
-            variable.assign(value - rate.astype(value.dtype) * update)
+            variable.assign(value - update)
 
     def apply_gradients(self, grads_and_vars: Any) -> None:
         """Changes variables, from pairs ``(gradient, variable)``."""
@@ -131,7 +131,7 @@ class OptaxOptimizer(Optimizer):
         super().__init__(1.0, name)
         self._given = transformation
 
-    def transformation(self) -> Any:
+    def transformation(self, rate: Any) -> Any:
         return self._given
 
     def _descend(self, variables: Sequence[Variable], values: list[Any], updates: list[Any]) -> None:

@@ -17,7 +17,9 @@ class Rule(NamedTuple):
     update: Callable
 
 
-_PLAIN = Rule(lambda params: (), lambda grads, state, params=None: (grads, state))
+def scaled(rate: Any) -> Rule:
+    """Multiplies by the learning rate. (``optax.scale`` would do, but plain descent need not import optax.)"""
+    return Rule(lambda params: (), lambda grads, state, params=None: ([jnp.asarray(rate, g.dtype) * g for g in grads], state))
 
 
 @registry.named("sgd", "SGD")
@@ -36,8 +38,8 @@ class SGD(Optimizer):
             raise ValueError(f"SGD: momentum={momentum!r}; expected a number in [0, 1].")
         self.momentum, self.nesterov = momentum, nesterov
 
-    def transformation(self) -> Any:
-        return optax().trace(self.momentum, self.nesterov) if self.momentum else _PLAIN
+    def transformation(self, rate: Any) -> Any:
+        return optax().chain(scaled(rate), optax().trace(self.momentum, self.nesterov)) if self.momentum else scaled(rate)
 
 
 class _Moments(NamedTuple):
@@ -76,7 +78,7 @@ class Adam(Optimizer):
             raise ValueError(f"{type(self).__name__}: amsgrad=True is not offered yet; pass optax.amsgrad(...) as the optimizer.")
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
-    def transformation(self) -> Any:
+    def transformation(self, rate: Any) -> Any:
         # optax adds epsilon to the corrected root, Keras to the uncorrected one: their early steps differ
         def init(params: list) -> _Moments:
             zeros = [jnp.zeros_like(p) for p in params]
@@ -86,7 +88,7 @@ class Adam(Optimizer):
             first = [m + (g - m) * (1 - self.beta_1) for m, g in zip(state.first, grads, strict=True)]
             second = [v + (jnp.square(g) - v) * (1 - self.beta_2) for v, g in zip(state.second, grads, strict=True)]
             power_1, power_2 = state.power_1 * self.beta_1, state.power_2 * self.beta_2
-            scale = jnp.sqrt(1 - power_2) / (1 - power_1)
+            scale = rate * jnp.sqrt(1 - power_2) / (1 - power_1)
             updates = [scale * m / (jnp.sqrt(v) + self.epsilon) for m, v in zip(first, second, strict=True)]
             return updates, _Moments(first, second, power_1, power_2)
 
@@ -104,8 +106,8 @@ class AdamW(Adam):
         super().__init__(learning_rate, **adam_args)
         self.weight_decay = weight_decay
 
-    def transformation(self) -> Any:
-        return optax().chain(super().transformation(), optax().add_decayed_weights(self.weight_decay))
+    def transformation(self, rate: Any) -> Any:
+        return optax().chain(super().transformation(1.0), optax().add_decayed_weights(self.weight_decay), scaled(rate))
 
 
 @registry.named("rmsprop", "RMSprop")
@@ -134,7 +136,8 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, **optimizer_args)
         self.rho, self.momentum, self.epsilon, self.centered = rho, momentum, epsilon, centered
 
-    def transformation(self) -> Any:
+    def transformation(self, rate: Any) -> Any:
         scale = optax().scale_by_stddev if self.centered else optax().scale_by_rms
         rule = scale(decay=self.rho, eps=self.epsilon, eps_in_sqrt=True)
-        return optax().chain(rule, optax().trace(self.momentum)) if self.momentum else rule
+        momentum = (optax().trace(self.momentum),) if self.momentum else ()
+        return optax().chain(rule, scaled(rate), *momentum)
