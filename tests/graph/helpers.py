@@ -94,8 +94,12 @@ def assert_graph_equals_plain_jax(
     inputs: Callable[[int], Any],
     sizes: tuple = (7,),
     modes: tuple = (True, False),
-) -> Net:
-    """Captures ``function`` once, for 4 rows, and compares outputs and gradients with plain JAX at other sizes in both modes."""
+) -> tuple[Net, list]:
+    """Captures ``function`` once, for 4 rows, and compares outputs and gradients with plain JAX at other sizes in both modes.
+
+    Returns:
+        the model, and what plain JAX gave: (outputs, (gradients of the weights, of the inputs)) for each mode and size.
+    """
     net, names = Net(function, **weights), list(weights)
     net.build(specs_like(inputs(4)))
 
@@ -111,4 +115,4 @@ def assert_graph_equals_plain_jax(
     ours, expected = jax.jit(both, compiler_options=FAST)({n: jnp.asarray(w) for n, w in weights.items()}, [inputs(n) for n in sizes])
     assert net.ledger.call_count == 1
     assert_same(ours, expected)
-    return net
+    return net, expected

@@ -59,7 +59,7 @@ IN_MODES = {
 
 @pytest.mark.parametrize("function", IN_MODES.values(), ids=IN_MODES)
 def test_one_capture_serves_both_modes(function):
-    net = assert_graph_equals_plain_jax(function, {"w": normal(3)}, lambda n: normal(n, 3, seed=1))
+    net, _ = assert_graph_equals_plain_jax(function, {"w": normal(3)}, lambda n: normal(n, 3, seed=1))
     assert net.graph.training is None
     assert net.ledger[0].training is None
 
