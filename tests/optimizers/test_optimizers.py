@@ -48,12 +48,7 @@ def test_steps_are_those_of_keras(rule):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-LATE_RATE = pytest.mark.xfail(strict=True, reason="the velocity is kept without the rate, and multiplied by that of the present step")
-
-
-@pytest.mark.parametrize(
-    "rule", [*(r for r in RULES if "momentum" not in r), *(pytest.param(r, marks=LATE_RATE) for r in RULES if "momentum" in r)]
-)
+@pytest.mark.parametrize("rule", RULES)
 def test_steps_at_changing_learning_rates_are_those_of_keras(rule):
     rates = [0.1, 0.02, 0.02, 0.3, 0.0]
     ours = steps(RULES[rule](pellucid), pellucid.Variable(START), rates)
