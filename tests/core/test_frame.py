@@ -356,7 +356,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.integers(-3, 3))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 def test_a_sequence_of_stateful_steps_is_what_python_computes(steps, start):
     def run(x, number, cond, repeat):
         for kind, n in steps:

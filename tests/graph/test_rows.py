@@ -403,7 +403,7 @@ def program(names):
 
 
 @given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_rows_proved_independent_never_meet(names):
     graph, found = coupling(program(names))
     if found is None:
