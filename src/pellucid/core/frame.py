@@ -7,7 +7,9 @@ function as outputs. Captures, gradients, ``cond``, ``scan`` and compiled progra
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +22,10 @@ from pellucid.errors import CaptureError
 _active: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("pellucid_frame", default=None)
 
 
+_context = jax_compat.new_user_context()
+_numbers = itertools.count(1)
+
+
 class Frame:
     """Values of variables during one trace. Use it as a context manager.
 
@@ -27,25 +33,34 @@ class Frame:
         values: what the variables hold at the start.
         missing: how to read a variable that no frame holds; without it, the frames outside are asked.
         observer: is told of layer calls (a capture), or None: then that of the frame outside.
+        cache: key of JAX's caches inside; in a capture each frame has its own, as a jit of the user's bakes in what it reads.
     """
 
-    def __init__(self, values: dict | None = None, missing: Callable | None = None, observer: Any = None):
+    def __init__(self, values: dict | None = None, missing: Callable | None = None, observer: Any = None, cache: Any = None):
         self.values: dict = dict(values or {})
         self.written: dict = {}
         self.missing = missing
         self.observer = observer
         self.trace: object = None
         self.outer: Frame | None = None
+        self.cache = cache
+        self.captures = False
 
     def __enter__(self) -> Frame:
         self.outer, self.trace = _active.get(), jax_compat.current_trace()
         if self.observer is None and self.outer is not None:
             self.observer = self.outer.observer
+        self.captures = self.missing is not None or (self.outer is not None and self.outer.captures)
+        self._own_cache = contextlib.nullcontext()
+        if self.captures or self.cache is not None:
+            self._own_cache = _context(next(_numbers) if self.captures else self.cache)
+        self._own_cache.__enter__()
         self._token = _active.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         _active.reset(self._token)
+        self._own_cache.__exit__(None, None, None)
         self.values.clear()  # traced values end with their trace
         self.written.clear()
         self.trace = self.outer = None
@@ -193,7 +208,7 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
         writes: list = []
 
         def pure(values: list) -> tuple[Any, tuple]:
-            with Frame(dict(zip(variables, values, strict=True))) as frame:
+            with Frame(dict(zip(variables, values, strict=True)), cache="gradient") as frame:
                 out = function(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
                 writes[:] = frame.written

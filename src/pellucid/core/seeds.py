@@ -13,6 +13,7 @@ _lock = threading.Lock()
 _counts: collections.Counter[str] = collections.Counter()
 _global_seed: int | None = None
 _entropy: int | None = None
+_generation = 0
 
 
 def set_global_seed(seed: int) -> None:
@@ -29,11 +30,12 @@ def set_global_seed(seed: int) -> None:
         >>> first == seeds.next_seed("dropout")
         True
     """
-    global _global_seed
+    global _global_seed, _generation
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"set_global_seed: seed={seed!r} cannot be used; expected a whole number that is not negative.")
     with _lock:
         _global_seed = int(seed)
+        _generation += 1
         _counts.clear()
 
 
@@ -53,6 +55,11 @@ def next_seed(stream: str) -> int:
     # crc32, because Python's own hash of a string differs from process to process
     sequence = np.random.SeedSequence([root, zlib.crc32(stream.encode())], spawn_key=(number,))
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generation() -> int:
+    """How often a global seed was set."""
+    return _generation
 
 
 def state() -> dict[str, int]:

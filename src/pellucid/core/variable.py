@@ -17,6 +17,7 @@ from pellucid.errors import CaptureError
 
 _numbers = itertools.count()
 _lock = threading.RLock()
+dispatching = threading.RLock()  # held while arrays are taken, donated and replaced: no thread sees a deleted one
 
 
 class Variable:
@@ -88,8 +89,9 @@ class Variable:
 
     def unframed_value(self) -> Any:
         """The array itself, marked as handed out: it is copied before a program may donate it."""
-        self.handed_out = True
-        return self.array
+        with dispatching:
+            self.handed_out = True
+            return self.array
 
     @property
     def array(self) -> Any:
@@ -140,7 +142,10 @@ class Variable:
         return np.array(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        value = self.array if frame.active_frame() is None else self.value
+        if frame.active_frame() is None:
+            with dispatching:
+                return np.array(self.array, dtype=dtype, copy=True)
+        value = self.value
         if jax_compat.is_tracer(value):
             raise CaptureError(
                 f"Weight {self.path!r} is read as a NumPy array or a Python number inside a capture. Its value of this moment "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import sys
 import threading
 import time
@@ -28,8 +27,6 @@ from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, Value
 from pellucid.graph.instantiate import Instantiation
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
-_context = jax_compat.new_user_context()
-_numbers = itertools.count(1)
 
 
 class Capture:
@@ -160,8 +157,7 @@ def trace(function: Callable, specs: list[Any], capture: Capture | None = None) 
             found.update(tree=tree, writes=list(frame.written))
             return [*outputs, *losses, *(frame.values[v] for v in frame.written)]
 
-    with _context(next(_numbers)):
-        jaxpr = jax.make_jaxpr(run)(*specs)
+    jaxpr = jax.make_jaxpr(run)(*specs)
     return Trace(jaxpr, found["tree"], found["writes"])
 
 

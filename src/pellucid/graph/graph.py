@@ -169,7 +169,7 @@ class Graph:
         if self.losses:
             return rows.Coupling("`add_loss` was called, whose value may depend on all rows")
         found = rows.coupling(self.jaxpr, training)
-        if found is None and any(not rows.is_batch(v) for v in self._output_vars):
+        if found is None and self.shapes_without_rows():
             return rows.Coupling("an output's first axis is not the batch")
         return found
 
@@ -193,6 +193,19 @@ class Graph:
     def outputs(self) -> Any:
         """Shapes of the outputs, in their structure, with None for the batch."""
         return jax.tree.unflatten(self.output_tree, [shape_of(v.aval) for v in self._output_vars])
+
+    def shapes_without_rows(self) -> list[tuple]:
+        """Shapes of the outputs whose first axis is not the batch."""
+        size = self.signature.batch_size
+        found = []
+        for var in self._output_vars:
+            try:
+                has_rows = rows.is_batch(var) if size is None else var.aval.shape[:1] == (size,)
+            except rows.Coupled:
+                has_rows = False
+            if not has_rows:
+                found.append(shape_of(var.aval))
+        return found
 
     @property
     def output_dtypes(self) -> Any:

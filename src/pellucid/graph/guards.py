@@ -23,6 +23,7 @@ from pellucid.core.variable import Variable
 PLAIN = (int, float, complex, str, bytes, bool, type(None), enum.Enum, np.generic)
 _BY_IDENTITY = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, Layer, Variable, np.ndarray)
 _DEPTH = 5
+_SMALL = 2**16  # bytes of a NumPy array whose content is compared; larger ones are compared by identity
 _LARGE = 1000  # containers longer than this are compared by identity and length
 
 
@@ -47,6 +48,8 @@ def content(value: Any, depth: int = _DEPTH) -> Any:
     """What to compare of a value: equal contents mean that ``call`` would read the same."""
     if isinstance(value, PLAIN):
         return type(value), value
+    if isinstance(value, np.ndarray) and value.nbytes <= _SMALL:
+        return _Same(value), value.tobytes()
     if isinstance(value, _BY_IDENTITY) or not depth:
         return _Same(value)
     if isinstance(value, list | tuple | set | frozenset):
@@ -75,7 +78,7 @@ def _names(slots: Any) -> Any:
 
 
 def _can_change_inside(value: Any) -> bool:
-    return not isinstance(value, (*PLAIN, *_BY_IDENTITY))
+    return isinstance(value, np.ndarray) or not isinstance(value, (*PLAIN, *_BY_IDENTITY))
 
 
 @dataclasses.dataclass
@@ -109,10 +112,10 @@ def _shown(value: Any) -> str:
 class Guards:
     """All attributes that one capture read."""
 
-    def __init__(self, guards: list[Guard]):
+    def __init__(self, guards: list[Guard], version: int):
         self.guards = guards
         self._inside = [g for g in guards if g.inside]
-        self._version = Layer.version
+        self._version = version
 
     def changes(self) -> list[Guard]:
         """Those that have changed. While no attribute of any layer was written, only containers and objects are compared."""
@@ -151,6 +154,7 @@ def watching() -> Iterator[dict[tuple[int, str], tuple[Layer, str]]]:
 def guards_of(reads: dict[tuple[int, str], tuple[Layer, str]]) -> Guards:
     """Guards for what was read, with the contents that the attributes have now: what ``call`` wrote itself is no change."""
     found = []
+    version = Layer.version  # before the contents: what another thread writes meanwhile counts as a change
     for layer, name in reads.values():
         attributes = vars(layer)
         if name in attributes:
@@ -163,4 +167,4 @@ def guards_of(reads: dict[tuple[int, str], tuple[Layer, str]]) -> Guards:
                 continue
         inside = _can_change_inside(value) or name not in attributes  # a write to a class raises no version number
         found.append(Guard(layer, name, content(value), _shown(value), inside))
-    return Guards(found)
+    return Guards(found, version)

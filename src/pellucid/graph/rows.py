@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from pellucid.core import jax_compat
@@ -191,6 +192,8 @@ for _name in ("broadcast_in_dim", "squeeze", "expand_dims", "transpose", "iota",
 
 @_rule("random_bits")
 def _draws(eqn: Any, ins: list, outs: list) -> None:
+    if outs[0] is not None and not jax.config.jax_threefry_partitionable:
+        raise Coupled("random numbers depend on how many are drawn (jax_threefry_partitionable is off)")
     if ins[0] is not None or outs[0] not in (None, 0):  # by index: more rows at the end leave the first ones' draws alone
         raise Coupled("random numbers are drawn with the rows in another axis than the first")
 
@@ -235,6 +238,8 @@ def _along(eqn: Any, ins: list, outs: list) -> None:
 @_rule("slice")
 def _slice(eqn: Any, ins: list, outs: list) -> None:
     (axis,) = ins
+    if axis is None and any(jax_compat.symbols_of(s) for s in eqn.params["start_indices"]):
+        raise Coupled("a slice begins where the size of the batch says")
     if axis is not None and _changed(eqn.invars[0], eqn.outvars[0], axis, axis):
         raise Coupled("a part of the batch is sliced out")
 
@@ -263,6 +268,8 @@ def _dynamic_update_slice(eqn: Any, ins: list, outs: list) -> None:
 @_rule("pad")
 def _pad(eqn: Any, ins: list, outs: list) -> None:
     axis = ins[0]
+    if axis is None and outs[0] is not None:
+        raise Coupled("the batch is made by padding")
     if ins[1] is not None or (axis is not None and any(jax_compat.symbols_of(p) or int(p) for p in eqn.params["padding_config"][axis])):
         raise Coupled("the batch is padded")
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pellucid.core.seeds import next_seed
+from pellucid.core import seeds
 from pellucid.core.variable import Variable
 
 
@@ -27,7 +27,7 @@ class SeedGenerator:
     """
 
     def __init__(self, seed: int | None = None, name: str | None = None):
-        self.seed = next_seed("dropout") if seed is None else int(seed)
+        self.seed = seeds.next_seed("dropout") if seed is None else int(seed)
         state = np.array([self.seed & 0xFFFFFFFF, 0], np.uint32)
         self.state = Variable(state, trainable=False, name=name or "seed_generator_state")
         self.state.transient = True  # type: ignore[attr-defined]
@@ -42,10 +42,23 @@ class SeedGenerator:
         yield "state", self.state
 
 
+_default: tuple[int, SeedGenerator] | None = None
+
+
+def _default_generator() -> SeedGenerator:
+    """The generator of draws without a seed; a new one after ``set_random_seed``."""
+    global _default
+    if _default is None or _default[0] != seeds.generation():
+        _default = seeds.generation(), SeedGenerator(seeds.next_seed("draws"), name="default_seed_generator_state")
+    return _default[1]
+
+
 def key_of(seed: Any) -> jax.Array:
     """A JAX key from what functions take as ``seed``: a SeedGenerator, a key, a whole number or None."""
+    if seed is None:
+        seed = _default_generator()
     if isinstance(seed, SeedGenerator):
         return seed.next()
     if isinstance(seed, jax.Array) and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
         return seed
-    return jax.random.key(next_seed("draws") if seed is None else seed, impl="threefry2x32")
+    return jax.random.key(seed, impl="threefry2x32")

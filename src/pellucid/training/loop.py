@@ -14,6 +14,7 @@ import numpy as np
 from pellucid.core import seeds
 from pellucid.core.frame import Frame
 from pellucid.core.layer import Layer
+from pellucid.errors import ShapeError
 from pellucid.graph.cache import GraphCache
 from pellucid.graph.graph import BATCH, Graph, output_names
 from pellucid.graph.instantiate import InstantiationError
@@ -49,7 +50,7 @@ class Runner:
         self.batches = -(-data.rows // self.batch_size)
         self.data = data
         self.bytes_a_batch = sum(leaf.nbytes // max(1, data.rows) for leaf in jax.tree.leaves(data.tree())) * self.batch_size
-        self._programs: dict[tuple[int, bool], Program] = {}
+        self._programs: dict[tuple[int, bool, int], Program] = {}
         self.prepare()
 
     # ---- Graph and programs ----
@@ -60,6 +61,10 @@ class Runner:
         self.graph: Graph = captures.graph_for(self._specs(self.batch_size)[0], self.batch_size, self.training, self.caller)
         self._programs.clear()
         self._state = self.machine.state_of_training()
+        if self.purpose == "predict" and self.batches > 1:
+            odd = next((s for s in self.graph.shapes_without_rows()), None)
+            if odd is not None:
+                raise ShapeError(f"{self.caller}: an output has shape {odd}; expected the batch first, to join {self.batches} batches.")
         self.objective: Objective | None = None
         if self.purpose != "predict":
             outputs = self._output_specs()
@@ -115,7 +120,8 @@ class Runner:
             return
         done = 0
         while done < block.steps:
-            if not self.machine.captures.is_current(self.graph):
+            graphs = {self.graph, *(p.graph for p in self._programs.values())}
+            if not all(map(self.machine.captures.is_current, graphs)):
                 self.prepare()
                 if block.padded and not self.pads:
                     for more, program, outputs in self.run(block.after(done)):
@@ -131,7 +137,7 @@ class Runner:
             yield done, program, outputs
 
     def _program(self, block: Block) -> Program:
-        key = (block.batch_size, block.padded)
+        key = (block.batch_size, block.padded, block.arrays[0].shape[0] if block.arrays else self.form.capacity * self.batch_size)
         if key not in self._programs:
             try:
                 self._programs[key] = self._make(block)
@@ -255,7 +261,7 @@ class _Tester:
         self.runner.reset()
         if bar:
             bar.begin("", self.runner.batches)
-        logs = _one_pass(self.runner, self.feed.epoch(), "test", callbacks, bar)()
+        logs = _one_pass(self.runner, self.feed.closing(), "test", callbacks, bar)()
         if bar:
             bar.end(logs)
         callbacks.call("on_test_end", logs)
@@ -353,7 +359,8 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
         bar.begin("", runner.batches)
     pieces: list[Any] = []
     before = 0
-    for block in Feed(jax.tree.leaves(data.tree()), runner.plan()).epoch():
+    feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
+    for block in feed.closing():
         left = block.rows
         for done, program, outputs in runner.run(block):
             steps_now = block.steps if program.form.loop else 1
@@ -376,7 +383,7 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
 def _fetched(outputs: Any, real: int | None) -> tuple[Any, None]:
     if real is None:
         return outputs, None
-    return jax.tree.map(lambda o: np.array(o[:real] if isinstance(o, np.ndarray) else np.asarray(o)[:real]), outputs), None
+    return jax.tree.map(lambda o: np.array(np.asarray(o)[:real]) if np.ndim(o) else np.array(o), outputs), None
 
 
 def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any:
@@ -482,12 +489,19 @@ class _Makers:
     def __init__(self) -> None:
         self.makers: dict[int, str] = {}
         self.losses: list[Any] = []
+        self._depth = 0
+        self._alive: list[Any] = []  # an id is an array's own only while it lives
 
     @contextlib.contextmanager
     def layer_call(self, layer: Layer, args: tuple, kwargs: dict) -> Iterator[Any]:
-        yield lambda outputs: self._note(layer, outputs)
+        outermost, self._depth = self._depth == 0, self._depth + 1
+        try:
+            yield lambda outputs: outputs if outermost else self._note(layer, outputs)
+        finally:
+            self._depth -= 1
 
     def _note(self, layer: Layer, outputs: Any) -> Any:
+        self._alive.append(outputs)
         self.makers.update({id(leaf): layer.path.split("/")[0] for leaf in jax.tree.leaves(outputs)})
         return outputs
 

@@ -83,13 +83,14 @@ class Machine:
         """
         variables = self._trainable(graph) if purpose == "train" else ()
         specs, tree = jax.tree.flatten(batch)
-        key = (purpose, id(graph), form, tree, tuple((s.shape, str(s.dtype)) for s in specs), id(objective), variables, self._rule())
+        key = (purpose, graph, form, tree, tuple((s.shape, str(s.dtype)) for s in specs), objective, variables, self._rule())
         with self._lock:
             if key not in self._programs:
                 program = self._make(purpose, graph, tree, specs, form, objective, variables)
                 program.entry = self.captures.ledger.add_program(ProgramEntry(purpose, form.batch_size, reason, loop=form.loop))
-                program.graph = graph  # keeps its id from being used again
-                self._programs[key] = program
+                program.graph = graph
+                alive = self.captures.graphs
+                self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}
             return self._programs[key]
 
     def _rule(self) -> Any:
@@ -127,9 +128,9 @@ class Machine:
     def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
         wanted: Any = 1 if each_step else "auto" if self.settings is None else self.settings.steps_per_execution
-        for key, program in self._programs.items():
+        for key, program in list(self._programs.items()):
             made: Form = program.form
             fits = made.batch_size == batch_size and made.masked == masked and made.loop and made.capacity * 8 >= min(batches, 64)
-            if key[:2] == (purpose, id(graph)) and wanted == "auto" and batches > 1 and fits:
+            if key[:2] == (purpose, graph) and wanted == "auto" and batches > 1 and fits:
                 return made
         return choose_form(graph.cost(batch_size), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train")

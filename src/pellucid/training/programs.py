@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 
 from pellucid.core.frame import Frame
-from pellucid.core.variable import Variable
+from pellucid.core.variable import Variable, dispatching
 from pellucid.graph.capture import Trace, trace
 from pellucid.graph.cost import Cost
 from pellucid.training.data import Block
@@ -123,12 +123,13 @@ class Program:
         Returns:
             what the step (or ``results``) gives, on the device.
         """
-        written = [v.array if not v.handed_out or self.calls_back else v.array.copy() for v in self.writes]
-        read = [v.array for v in self.reads]
         numbers = (np.int32(first), np.int32(steps), np.int32(block.rows))
         if self._compiled is None:
-            self._compile(written, read, block.arrays, *numbers)
-        with interrupts_held():
+            self._compile([v.array for v in self.writes], [v.array for v in self.reads], block.arrays, *numbers)
+        # a program that calls Python donates nothing, and what it calls may read weights
+        with interrupts_held(), contextlib.nullcontext() if self.calls_back else dispatching:
+            written = [v.array if not v.handed_out or self.calls_back else v.array.copy() for v in self.writes]
+            read = [v.array for v in self.reads]
             new, outputs = self._compiled(written, read, block.arrays, *numbers)
             if self.calls_back:
                 jax.block_until_ready(new)

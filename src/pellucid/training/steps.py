@@ -72,7 +72,7 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
         y: those of the targets.
     """
     leaves, targets = jax.tree.leaves(outputs), objective.targets(y)
-    functions = [(f"loss {loss.name!r}", loss.call, i) for i, loss in enumerate(objective.losses) if loss is not None]
+    functions = [(f"loss {loss.name!r}", loss.values, i) for i, loss in enumerate(objective.losses) if loss is not None]
     for m in objective.metrics:
         own = type(m.metric).update_state.__module__.split(".")[0] == "pellucid"
         if own and isinstance(m.metric, MeanMetricWrapper):
