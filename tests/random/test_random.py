@@ -131,9 +131,6 @@ def test_a_generator_in_call_draws_anew_in_every_step(capsys):
     assert len(set(lines)) == 6
 
 
-@pytest.mark.xfail(
-    strict=True, reason="without a seed the key is a constant of the capture: every step sees the same noise, and nothing says so"
-)
 def test_a_draw_without_a_seed_in_call_is_new_in_every_step(capsys):
     x = np.zeros((6, 1), "float32")
     drawing(lambda generator, inputs: random.normal((1,))).fit(x, x, batch_size=1, verbose=0)

@@ -102,7 +102,10 @@ def trained_by_hand(case, weights):
     return weights, means
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+RARE = {"divided by the weights", "softmax over features", "softmax over rows", "every row with every other"}
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=name, marks=[pytest.mark.slow] if name in RARE else []) for name, c in CASES.items()])
 def test_training_is_that_of_batches_at_their_own_size(case):
     model = Model(**case.model)
     model.capture((None, 3))
