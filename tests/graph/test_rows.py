@@ -200,7 +200,7 @@ COUPLED = {  # name: (function, shapes of weights, shape of a row, words of the 
     "transposed reshape": (lambda m, x, t: x.T.reshape(x.shape), {}, (3,), "reshape mixes"),
     "rows of two in one": (lambda m, x, t: x.reshape(-1, 2, x.shape[0]).mean((0, 1)), {}, (2,), "reshape"),
     "tiled": (lambda m, x, t: jnp.tile(x, (2, 1)).reshape(x.shape[0], -1), {}, (3,), ""),
-    "fft over rows": (lambda m, x, t: jnp.abs(jnp.fft.fft(x, axis=0)), {}, (3,), "no rule for the operation 'fft'"),
+    "fft over rows": (lambda m, x, t: jnp.abs(jnp.fft.fft(x, axis=0)), {}, (3,), ""),
     "segment sum": (lambda m, x, t: jax.ops.segment_sum(x, (x[:, 0] > 0).astype(int), num_segments=2), {}, (3,), "scatter"),
     "gather of rows": (lambda m, x, t: x[(jnp.arange(x.shape[0]) + 1) % 2], {}, (3,), ""),
     "concatenated rows": (lambda m, x, t: jnp.concatenate([x, x])[: x.shape[0]], {}, (3,), "along the batch"),
