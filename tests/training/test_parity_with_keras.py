@@ -125,7 +125,10 @@ def fit_and_evaluate(k, model, case, x, y, weights):
     return history, model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+RARE = {"one of two outputs has a loss", "class numbers from logits", "moving statistics, equal batches"}
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=name, marks=[pytest.mark.slow] if name in RARE else []) for name, c in CASES.items()])
 def test_losses_metrics_and_weights_are_those_of_keras(case):
     x, y = case.data(case.rows)
     weights = np.linspace(0, 2, case.rows, dtype="float32") if case.weighted else None
