@@ -272,7 +272,6 @@ def test_rows_written_over_folded_rows_are_coupled():
     assert found is not None
 
 
-@pytest.mark.xfail(strict=True, reason="any size with the symbol of the batch counts as the batch: predict cuts rows off")
 def test_an_output_with_two_rows_for_each_row_is_not_taken_for_the_batch():
     net = Net(lambda m, x, t: jnp.repeat(x, 2, axis=0))
     assert net.capture(spec(4, 3)).coupling(False) is not None

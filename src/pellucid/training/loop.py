@@ -366,10 +366,11 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
             steps_now = block.steps if program.form.loop else 1
             real = min(left, steps_now * block.batch_size)
             left -= real
-            pieces.append((outputs, real))
+            room = block.arrays[0].shape[0] if program.form.loop else block.batch_size
+            pieces.append((outputs, real, room))
             if listens:
                 listeners.call("on_predict_batch_begin", before + done - 1, {})
-                listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real)[0]})
+                listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real, room)[0]})
             if len(pieces) > _IN_FLIGHT:
                 pieces[-_IN_FLIGHT - 1] = _fetched(*pieces[-_IN_FLIGHT - 1])
         before += block.steps
@@ -380,10 +381,11 @@ def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, call
     return jax.tree.map(lambda *parts: parts[0] if len(parts) == 1 else np.concatenate(parts), *fetched)
 
 
-def _fetched(outputs: Any, real: int | None) -> tuple[Any, None]:
+def _fetched(outputs: Any, real: int | None, room: int | None) -> tuple[Any, None, None]:
+    """Outputs as NumPy arrays; those that have an entry for each of ``room`` rows are cut to the real ones."""
     if real is None:
-        return outputs, None
-    return jax.tree.map(lambda o: np.array(np.asarray(o)[:real]) if np.ndim(o) else np.array(o), outputs), None
+        return outputs, None, None
+    return jax.tree.map(lambda o: np.array(np.asarray(o)[:real] if np.shape(o)[:1] == (room,) else o), outputs), None, None
 
 
 def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any:
@@ -394,7 +396,7 @@ def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any
     runner: Any = EagerRunner(machine, purpose, data, data.rows, where) if eager else Runner(machine, purpose, data, data.rows, where)
     (block,) = Feed(jax.tree.leaves(data.tree()), runner.plan()).epoch()
     ((_, program, out),) = runner.run(block)
-    return program.logs(out) if purpose != "predict" else _fetched(out, data.rows)[0]
+    return program.logs(out) if purpose != "predict" else _fetched(out, data.rows, data.rows)[0]
 
 
 # ---- run_eagerly ----
