@@ -156,9 +156,7 @@ by_context = lambda inner, x, training: inner(x)
 
 @pytest.mark.parametrize("hand_on", [by_keyword, by_position, by_context], ids=["keyword", "position", "context"])
 @pytest.mark.parametrize("inner", [Branches, AsksIfTrue, InAHelper, InAComprehension])
-def test_a_nested_layer_gets_the_mode(hand_on, inner, request):
-    if inner is InAHelper:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="`is True` is searched for in the code of `call` alone"))
+def test_a_nested_layer_gets_the_mode(hand_on, inner):
     model = Outer(hand_on, inner())
     x = jnp.asarray(normal(4, 3))
     for training in (True, False):
@@ -173,9 +171,6 @@ def test_none_by_position_means_the_callers_mode():
     np.testing.assert_allclose(model(x, training=True), x * 2)
 
 
-NEGATED = pytest.mark.xfail(strict=True, reason="minus a flag is minus a boolean array, which JAX refuses; minus a bool is an integer")
-
-
 @pytest.mark.parametrize(
     "use",
     [
@@ -183,7 +178,7 @@ NEGATED = pytest.mark.xfail(strict=True, reason="minus a flag is minus a boolean
         lambda x, t: x * (t // 1),
         lambda x, t: x * 2**t,
         lambda x, t: x * (0 <= t),  # noqa: SIM300
-        pytest.param(lambda x, t: x * (-t + 2), marks=NEGATED),
+        lambda x, t: x * (-t + 2),
     ],
     ids=[">", "//", "**", "<=", "-"],
 )

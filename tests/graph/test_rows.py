@@ -295,22 +295,23 @@ def test_noise_drawn_with_the_rows_in_another_axis_depends_on_the_size():
         assert_rows_do_not_meet(graph, jnp.ones((4, 3)), jnp.zeros((4, 3)))
 
 
-# ---- What could be proved ----
+# ---- What can be proved, and what could be ----
+
+NOT_YET = pytest.mark.xfail(strict=True, reason="no rule, or one that is too careful: it costs a compilation, but no wrong number")
 
 PROVABLE = {
     "stack": lambda m, x, t: jnp.stack([x, x * 2], axis=1),
     "unstack": lambda m, x, t: jnp.concatenate(jnp.unstack(x, axis=1), axis=-1),
     "tile": lambda m, x, t: jnp.tile(x, (1, 2, 1)),
     "dynamic index": lambda m, x, t: lax.dynamic_index_in_dim(x, 1, 1),
-    "feature written": lambda m, x, t: x.at[:, 0].set(0.0),
+    "feature written": pytest.param(lambda m, x, t: x.at[:, 0].set(0.0), marks=NOT_YET),
     "fft": lambda m, x, t: jnp.abs(jnp.fft.rfft(x, axis=1)),
-    "map": lambda m, x, t: lax.map(jnp.sin, x),
-    "inverse of each": lambda m, x, t: jnp.linalg.inv(x[:, :3] + 9 * jnp.eye(3)),
+    "map": pytest.param(lambda m, x, t: lax.map(jnp.sin, x), marks=NOT_YET),
+    "inverse of each": pytest.param(lambda m, x, t: jnp.linalg.inv(x[:, :3] + 9 * jnp.eye(3)), marks=NOT_YET),
 }
 
 
 @pytest.mark.parametrize("function", PROVABLE.values(), ids=PROVABLE)
-@pytest.mark.xfail(strict=True, reason="no rule, or one that is too careful: it costs a compilation, but no wrong number")
 def test_more_rows_could_be_proved_independent(function):
     _, found = coupling(function, (5, 3))
     assert found is None

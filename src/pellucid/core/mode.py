@@ -74,6 +74,7 @@ def _operators() -> None:
     for name in ("lt", "le", "gt", "ge"):
         setattr(TrainingFlag, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(other))
     setattr(TrainingFlag, "__invert__", lambda self: ~self.value)  # noqa: B010
+    setattr(TrainingFlag, "__neg__", lambda self: -self.value.astype("int32"))  # noqa: B010
 
 
 _operators()
@@ -90,12 +91,19 @@ def by_training(training: Any, if_training: Callable, if_not: Callable, *operand
 
 
 @functools.cache
-def needs_plain_bool(code: types.CodeType) -> bool:
-    """Whether code tests ``is True``, ``is False`` or ``isinstance(…, bool)``, which no object can answer for a bool."""
+def needs_plain_bool(code: types.CodeType, owner: type | None = None, depth: int = 3) -> bool:
+    """Whether code tests ``is True``, ``is False`` or ``isinstance(…, bool)``, which no object can answer for a bool.
+
+    Methods of ``owner`` that the code names are searched as well: it may hand the flag on to them.
+    """
     instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
     for before, now in itertools.pairwise(instructions):
         if now.opname == "IS_OP" and isinstance(before.argval, bool) and before.opname in ("LOAD_CONST", "LOAD_COMMON_CONSTANT"):
             return True
-    if any(needs_plain_bool(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)):
+    if any(needs_plain_bool(inner, owner, depth) for inner in code.co_consts if isinstance(inner, types.CodeType)):
         return True  # a comprehension or a nested function
+    methods = [getattr(owner, name, None) for name in code.co_names] if owner is not None and depth else []
+    own = [m.__code__ for m in methods if isinstance(m, types.FunctionType) and not jax_compat.is_library_file(m.__code__.co_filename)]
+    if any(needs_plain_bool(method, owner, depth - 1) for method in own):
+        return True
     return {"isinstance", "bool"} <= set(code.co_names)

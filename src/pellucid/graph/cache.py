@@ -38,7 +38,7 @@ class GraphCache:
             caller: who asks, for the ledger.
             warn: whether side effects are worth a warning: not where steps run eagerly and repeat them.
         """
-        signature = signature_of(inputs)
+        signature = signature_of(inputs, batch_size)
         found = self._find(signature, batch_size, training)
         if found is not None:
             return found

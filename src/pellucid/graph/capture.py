@@ -161,17 +161,17 @@ def trace(function: Callable, specs: list[Any], capture: Capture | None = None) 
     return Trace(jaxpr, found["tree"], found["writes"])
 
 
-def signature_of(inputs: Any) -> Signature:
-    """The signature of inputs whose arrays all have the batch first."""
+def signature_of(inputs: Any, batch_size: int | None) -> Signature:
+    """The signature of inputs: a first axis of the batch's size is the batch, one of another size is what it is."""
     leaves, tree = jax.tree.flatten(inputs, is_leaf=is_none)
-    return Signature(tree, tuple(_leaf(x) for x in leaves))
+    return Signature(tree, tuple(_leaf(x, batch_size) for x in leaves))
 
 
-def _leaf(x: Any) -> tuple:
+def _leaf(x: Any, batch_size: int | None) -> tuple:
     if not hasattr(x, "shape"):
         return "value", Value(x, type(x), str(x) if isinstance(x, float | complex) else "")
     shape = tuple(x.shape)
-    return ((None, *shape[1:]) if shape else ()), jnp.dtype(x.dtype).name
+    return ((None, *shape[1:]) if shape and (batch_size is None or shape[0] == batch_size) else shape), jnp.dtype(x.dtype).name
 
 
 @dataclasses.dataclass
@@ -198,7 +198,7 @@ def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: b
         whatever ``call`` raises. No layer is left half-built then.
     """
     with lock:
-        signature = signature_of(inputs)
+        signature = signature_of(inputs, batch_size)
         fixed = dataclasses.replace(signature, batch_size=batch_size)
         started = time.perf_counter()
         if not symbolic:
@@ -219,7 +219,7 @@ def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: b
 
 def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool) -> tuple[Graph, effects.Effects]:
     symbol = export.symbolic_shape(BATCH)[0] if signature.batch_size is None else signature.batch_size
-    specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s else (), dtype) for s, dtype in signature.leaves if s != "value"]
+    specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s and s[0] is None else s, dtype) for s, dtype in signature.leaves if s != "value"]
     capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training)
     flag = TrainingFlag(training, capture.on_branch)
     seen = effects.Effects(layer._flatten_layers())

@@ -105,7 +105,7 @@ class Guard:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = "not set" if value is ... else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -135,10 +135,10 @@ def watching() -> Iterator[dict[tuple[int, str], tuple[Layer, str]]]:
     thread = threading.get_ident()
 
     def reading(layer: Layer, name: str) -> Any:
-        value = object.__getattribute__(layer, name)
+        # noted before it is found: what is looked for in vain may come later
         if name[:2] != "__" and name not in INTERNAL and threading.get_ident() == thread and not is_building():
             reads.setdefault((id(layer), name), (layer, name))
-        return value
+        return object.__getattribute__(layer, name)
 
     before = vars(Layer).get("__getattribute__")  # of a capture around this one
     Layer.__getattribute__ = reading  # type: ignore[method-assign, assignment]
@@ -163,7 +163,8 @@ def guards_of(reads: dict[tuple[int, str], tuple[Layer, str]]) -> Guards:
             value = layer.trainable
         else:  # a class's own constant is data; methods, properties and what is gone are not
             value = next((vars(c)[name] for c in type(layer).__mro__ if name in vars(c)), ...)
-            if not isinstance(value, (*PLAIN, list, tuple, dict, set)) or value is ...:
+            absent = value is ... and getattr(layer, name, ...) is ...  # else a __getattr__ of the user's answers
+            if not absent and not isinstance(value, (*PLAIN, list, tuple, dict, set)):
                 continue
         inside = _can_change_inside(value) or name not in attributes  # a write to a class raises no version number
         found.append(Guard(layer, name, content(value), _shown(value), inside))

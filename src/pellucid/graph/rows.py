@@ -100,9 +100,13 @@ def _axes(variables: Sequence[Any]) -> list[int | None]:
 
 def _walk(jaxpr: Any, training: bool, derivatives: bool) -> None:
     modes: set[Any] = set()
-    for eqn in parts(jaxpr).eqns:
+    eqns, outvars = parts(jaxpr).eqns, parts(jaxpr).outvars
+    used = {v for variables in (outvars, *(e.invars for e in eqns)) for v in variables if not isinstance(v, Literal)}
+    for eqn in eqns:
         try:
             name = eqn.primitive.name
+            if name == "dim_as_value" and eqn.outvars[0] not in used:  # left over where an index was brought into its range
+                continue
             on_mode = bool(eqn.invars) and not isinstance(eqn.invars[0], Literal) and eqn.invars[0] in modes
             if eqn.primitive is mode_p or (name == "convert_element_type" and on_mode):
                 modes.add(eqn.outvars[0])
@@ -217,6 +221,29 @@ def _reduce(eqn: Any, ins: list, outs: list) -> None:
     axes = eqn.params.get("axes", eqn.params.get("dimensions"))
     if any(a is not None and a in axes for a in ins):
         raise Coupled("rows are combined by a reduction over the batch")
+
+
+@_rule("stack")
+def _stack(eqn: Any, ins: list, outs: list) -> None:
+    """The new axis comes in front of the rows or behind: the types say so."""
+
+
+@_rule("unstack")
+def _unstack(eqn: Any, ins: list, outs: list) -> None:
+    if eqn.params["axis"] in ins:
+        raise Coupled("rows are taken apart")
+
+
+@_rule("tile")
+def _tile(eqn: Any, ins: list, outs: list) -> None:
+    if ins[0] is not None and eqn.params["reps"][ins[0]] != 1:
+        raise Coupled("the batch is repeated as a whole")
+
+
+@_rule("fft")
+def _fft(eqn: Any, ins: list, outs: list) -> None:
+    if ins[0] is not None and ins[0] >= len(eqn.invars[0].aval.shape) - len(eqn.params["fft_lengths"]):
+        raise Coupled("a Fourier transform goes over rows")
 
 
 @_rule("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp")

@@ -12,6 +12,7 @@ import numpy as np
 
 from pellucid.core import frame, jax_compat
 from pellucid.core.mode import TrainingFlag, by_training
+from pellucid.core.variable import Variable
 
 
 def cond(pred: Any, true_fn: Callable, false_fn: Callable, *operands: Any) -> Any:
@@ -27,6 +28,7 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, *operands: Any) -> An
         >>> float(ops.cond(ops.array(True), lambda x: x + 1, lambda x: x - 1, 1.0))
         2.0
     """
+    pred = pred.value if isinstance(pred, Variable) else pred
     if isinstance(pred, TrainingFlag):
         return by_training(pred, true_fn, false_fn, *operands)
     if not jax_compat.is_tracer(pred):
