@@ -115,7 +115,7 @@ def test_jax_takes_a_variable_where_it_takes_an_array(use):
 
 
 INDEX = np.array(1, "int32")
-REFUSED = {
+BY_TYPE = {
     "jnp.zeros_like": (lambda v: jnp.zeros_like(v), KERNEL),
     "jnp.full_like": (lambda v: jnp.full_like(v, 2.0), KERNEL),
     "jnp.result_type": (lambda v: jnp.result_type(v), KERNEL),
@@ -129,8 +129,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="JAX asks for v.dtype and takes a NumPy data type, not a name")
-@pytest.mark.parametrize(("use", "value"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("use", "value"), BY_TYPE.values(), ids=BY_TYPE)
 def test_jax_takes_a_variable_also_where_it_asks_for_its_data_type(use, value):
     for a, b in zip(jax.tree.leaves(use(Variable(value))), jax.tree.leaves(use(jnp.asarray(value))), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -237,9 +237,7 @@ def test_a_scalar_weight_read_as_a_number_in_call_is_refused_by_name(kind):
         pytest.param(lambda m, x, t: np.sqrt(4.0) * m.w * x, id="numpy scalar on the left"),
     ],
 )
-def test_a_weight_is_used_as_it_is(function, request):
-    if request.node.callspec.id == "lax.cond":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="JAX takes a NumPy data type, not a name"))
+def test_a_weight_is_used_as_it_is(function):
     net = Net(function, w=np.array(True))
     graph = net.capture((4, 3))
     x = jnp.asarray(normal(4, 3))

@@ -123,7 +123,7 @@ def functional(function: Callable, variables: Sequence[Any]) -> Callable:
 
 
 read_variable_p = jax_compat.Primitive("read_variable")
-read_variable_p.def_abstract_eval(lambda *, variable: jax.core.ShapedArray(variable.shape, jnp.dtype(variable.dtype)))
+read_variable_p.def_abstract_eval(lambda *, variable: jax.core.ShapedArray(variable.shape, variable.dtype))
 
 
 def bind_read(variable: Any) -> Any:

@@ -28,7 +28,8 @@ class Variable:
     Args:
         initializer: the value (an array or number), or a callable ``(shape, dtype) -> array``.
         shape: needed with a callable.
-        dtype: name of the data type; by default the value's own, or ``floatx()``.
+        dtype: name of the data type; by default the value's own, or ``floatx()``. The attribute is a NumPy data type, as that
+            of arrays is; it equals its name.
         trainable: whether optimizers change it.
         name: last part of its path.
 
@@ -61,9 +62,9 @@ class Variable:
             if shape is None:
                 raise ValueError(f"Variable {self.name!r}: shape=None was given with an initializer; expected a tuple of ints.")
             self.shape = tuple(int(d) for d in shape)
-            self.dtype = jax.dtypes.canonicalize_dtype(dtypes.standardize_dtype(dtype)).name  # float64 only where JAX has it
+            self.dtype: np.dtype = jax.dtypes.canonicalize_dtype(dtypes.standardize_dtype(dtype))  # float64 only where JAX has it
             self._array: Any = None
-            self._pending = lambda: initializer(self.shape, self.dtype)
+            self._pending = lambda: initializer(self.shape, self.dtype.name)
         else:
             if jax_compat.is_tracer(initializer):
                 raise CaptureError(
@@ -75,7 +76,7 @@ class Variable:
                 if dtype is None and not hasattr(value, "dtype"):
                     value = dtypes.to_floatx(np.asarray(value))
                 self._array = _own_copy(value, None if dtype is None else dtypes.standardize_dtype(dtype))
-            self.shape, self.dtype = tuple(self._array.shape), self._array.dtype.name
+            self.shape, self.dtype = tuple(self._array.shape), self._array.dtype
 
     # ---- The value ----
 
@@ -220,7 +221,7 @@ class Variable:
     __hash__ = object.__hash__
 
 
-def _own_copy(value: Any, dtype: str | None) -> jax.Array:
+def _own_copy(value: Any, dtype: Any) -> jax.Array:
     """An array that nobody else holds: the caller may change or keep what it gave, a program may donate this one."""
     if isinstance(value, jax.Array):
         return jnp.array(value, dtype=dtype, copy=True)
@@ -244,4 +245,4 @@ def _plain(other: Any) -> Any:
 
 
 _operators()
-jax_compat.register_array_type(Variable, lambda v: v.value, lambda v: (v.shape, jnp.dtype(v.dtype)))
+jax_compat.register_array_type(Variable, lambda v: v.value, lambda v: (v.shape, v.dtype))

@@ -102,7 +102,7 @@ class Metric:
     def reset_state(self) -> None:
         """Forgets all batches."""
         for variable in self._own_variables():
-            variable.assign(np.zeros(variable.shape, jnp.dtype(variable.dtype)))
+            variable.assign(np.zeros(variable.shape, variable.dtype))
         for metric in self._held(Metric):
             metric.reset_state()
 
