@@ -15,8 +15,12 @@ from tests.graph.helpers import Net, normal, spec
 HERE = "test_graph.py"
 
 
-def outer_edges(graph):
-    return {(a, b) for a, b in graph.edges if "/" not in a and "/" not in b}
+def edges_of(graph):
+    return {(e.source.path, e.target.path) for e in graph.edges}
+
+
+def shapes(specs):
+    return tuple(s.shape for s in specs)
 
 
 # ---- The wide-and-deep model ----
@@ -39,7 +43,7 @@ class WideAndDeep(pellucid.Model):
 
 def test_the_wide_and_deep_model_as_a_graph():
     graph = WideAndDeep().capture((None, 5), (None, 6))
-    assert {n.path: (n.kind, n.outputs, n.parameters) for n in graph.nodes} == {
+    assert {n.path: (n.kind, shapes(n.outputs), n.parameters) for n in graph.nodes} == {
         "norm_deep": ("Normalization", ((None, 6),), 12),
         "hidden1": ("Dense", ((None, 30),), 210),
         "hidden2": ("Dense", ((None, 30),), 930),
@@ -48,7 +52,7 @@ def test_the_wide_and_deep_model_as_a_graph():
         "main_output": ("Dense", ((None, 1),), 36),
         "aux_output": ("Dense", ((None, 1),), 31),
     }
-    assert set(graph.edges) == {
+    assert edges_of(graph) == {
         ("input_2", "norm_deep"),
         ("norm_deep", "hidden1"),
         ("hidden1", "hidden2"),
@@ -57,11 +61,13 @@ def test_the_wide_and_deep_model_as_a_graph():
         ("hidden2", "concatenate"),
         ("concatenate", "main_output"),
         ("hidden2", "aux_output"),
+        ("main_output", "output_1"),
+        ("aux_output", "output_2"),
     }
     assert [n.path for n in graph.nodes][:3] == ["norm_deep", "hidden1", "hidden2"]  # the order in which they ran
     assert graph.outputs == ((None, 1), (None, 1))
     assert graph.output_names == ["main_output", "aux_output"]
-    assert graph["hidden1"].inputs == ((None, 6),)
+    assert graph["hidden1"].inputs == (((None, 6), "float32"),)
     with pytest.raises(KeyError, match="no node 'hidden3'.*hidden1"):
         _ = graph["hidden3"]
 
@@ -90,7 +96,7 @@ def test_nested_layers_are_nodes_inside_their_layer():
         "blocks/1/second",
         "out",
     ]
-    edges = set(graph.edges)
+    edges = edges_of(graph)
     assert {("blocks/0", "blocks/1"), ("blocks/1", "out"), ("blocks/0/first", "blocks/0/second")} <= edges
     assert ("blocks/0/second", "blocks/1") not in edges  # from outside one sees the block
     assert graph["blocks/0"].parameters == 24
@@ -114,7 +120,8 @@ def test_a_shared_layer_has_a_node_for_each_call():
         ("shared", multiply.path),
         ("shared#2", multiply.path),
         (multiply.path, "out"),
-    } == set(graph.edges)
+        ("out", "output"),
+    } == edges_of(graph)
 
 
 def test_operations_between_layers_are_nodes_at_their_line():
@@ -126,9 +133,10 @@ def test_operations_between_layers_are_nodes_at_their_line():
     graph = Net(call, a=layers.Dense(4), b=layers.Dense(2)).capture((None, 3))
     (tanh,) = [n for n in graph.nodes if n.layer is None]
     line = call.__code__.co_firstlineno + 2
-    assert (tanh.kind, tanh.path, tanh.outputs) == ("tanh", f"tanh@{HERE}:{line}", ((None, 4),))
-    assert (tanh.place.line, tanh.sources) == (line, ["a"])
-    assert outer_edges(graph) == {("input", "a"), ("a", tanh.path), (tanh.path, "b")}
+    assert (tanh.kind, tanh.path, shapes(tanh.outputs)) == ("tanh", "tanh", ((None, 4),))
+    assert (str(tanh.source), tanh.connected_to) == (f"{HERE}:{line}", ["a"])
+    assert graph["b"].source.line == line + 1
+    assert edges_of(graph) == {("input", "a"), ("a", "tanh"), ("tanh", "b"), ("b", "output")}
 
 
 def test_a_residual_connection_shows_both_ways():
@@ -137,15 +145,45 @@ def test_a_residual_connection_shows_both_ways():
 
     graph = Net(call, a=layers.Dense(3), out=layers.Dense(1)).capture((None, 3))
     (add,) = [n for n in graph.nodes if n.layer is None]
-    assert set(add.sources) == {"input", "a"}
+    assert set(add.connected_to) == {"input", "a"}
 
 
 def test_weights_and_the_mode_are_no_nodes():
     net = Net(lambda m, x, t: m.out(x * m.w), w=normal(3), out=layers.Dropout(0.5))
     graph = net.capture((None, 3))
     assert not {"read_variable", "mode"} & {n.kind for n in graph.nodes}
-    assert ("input", f"mul@{HERE}:{net.function.__code__.co_firstlineno}") in graph.edges
+    assert ("input", "multiply") in edges_of(graph)
+    assert graph["multiply"].variables == [net.w] and graph["multiply"].parameters == 3
     assert graph.reads[0] is net.w
+
+
+def test_what_the_user_wrote_is_one_operation_each_time_it_runs():
+    def call(m, x, t):
+        for _ in range(2):
+            x = jnp.mean(x, axis=-1, keepdims=True)  # three equations
+        return ops.matmul(x, jnp.ones((1, 2))) @ jnp.ones((2, 3)) - x**2
+
+    graph = Net(call).capture((None, 3))
+    names = ["mean", "mean#2", "ones", "matmul", "ones#2", "matmul#2", "power", "subtract"]
+    assert [n.path for n in graph.nodes if n.kind != "broadcast_in_dim"] == names
+    assert shapes(graph["mean"].outputs) == ((None, 1),) and graph["mean#2"].connected_to == ["mean"]
+
+
+def test_operations_inside_a_users_layer_are_inside_its_node():
+    graph = Net(lambda m, x, t: m.block(x), block=Block(3)).capture((None, 3))
+    assert [(n.path, n.depth, n.parent) for n in graph.nodes] == [
+        ("block", 0, ""),
+        ("block/first", 1, "block"),
+        ("block/second", 1, "block"),
+        ("block/add", 1, "block"),
+    ]
+    assert [n.path for n in graph.children("block")] == ["block/first", "block/second", "block/add"]
+    assert graph["block"].flops == sum(n.flops for n in graph.children("block")) > 2 * 2 * 9
+
+
+def test_layers_that_are_never_called_are_listed():
+    net = Net(lambda m, x, t: m.used(x), used=layers.Dense(3), unused=layers.Dense(4))
+    assert net.capture((None, 3)).uncalled == [net.unused]
 
 
 def test_parallel_operations_on_one_line_are_one_node_each_by_kind():
@@ -160,14 +198,14 @@ def test_layers_called_in_a_users_named_scope_keep_their_edges():
             return m.out(m.a(x))
 
     graph = Net(call, a=layers.Dense(3), out=layers.Dense(1)).capture((None, 3))
-    assert set(graph.edges) == {("input", "a"), ("a", "out")}
+    assert edges_of(graph) == {("input", "a"), ("a", "out"), ("out", "output")}
 
 
 def test_layers_called_under_vmap_keep_their_edges():
     net = Net(lambda m, x, t: m.out(jax.vmap(lambda row: m.a(row[None])[0])(x)), a=layers.Dense(3), out=layers.Dense(1))
     net.a(normal(4, 3))
-    edges = [(a.split("@")[0], b.split("@")[0]) for a, b in net.capture((None, 3)).edges]
-    assert edges == [("input", "broadcast_in_dim"), ("broadcast_in_dim", "a"), ("a", "squeeze"), ("squeeze", "out")]
+    edges = [(e.source.path, e.target.path) for e in net.capture((None, 3)).edges]
+    assert edges == [("input", "getitem"), ("getitem", "a"), ("a", "getitem#2"), ("getitem#2", "out"), ("out", "output")]
 
 
 @pytest.mark.parametrize(
@@ -182,12 +220,16 @@ def test_layers_called_under_vmap_keep_their_edges():
 )
 def test_a_layer_in_a_loop_is_one_node(loop):
     net = Net(lambda m, x, t: loop(m.cell, x), cell=layers.Dense(3))
-    assert [n.path for n in net.capture((None, 3)).calls] == ["cell"]
+    graph = net.capture((None, 3))
+    assert [n.path for n in graph.calls] == ["cell"]
+    assert graph["cell"].connected_to and "cell" in (*graph["output"].connected_to, *graph[graph["output"].connected_to[0]].connected_to)
 
 
 def test_a_layer_in_both_branches_of_a_cond_has_a_node_for_each():
     net = Net(lambda m, x, t: ops.cond(x.sum() > 0, lambda: m.a(x), lambda: m.b(x)), a=layers.Dense(3), b=layers.Dense(3))
-    assert [n.path for n in net.capture((None, 3)).calls] == ["a", "b"]
+    graph = net.capture((None, 3))
+    assert [n.path for n in graph.calls] == ["a", "b"]
+    assert {("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")} <= edges_of(graph)
 
 
 # ---- Outputs ----

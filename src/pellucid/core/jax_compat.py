@@ -266,6 +266,31 @@ def raised_outside_jax(error: BaseException) -> bool:
     return dis.opname[traceback.tb_frame.f_code.co_code[traceback.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
 
 
+class UserCall(NamedTuple):
+    """The user's expression that made an equation: its place, its columns, and the library's function that it called."""
+
+    place: Place
+    columns: tuple[int, int, int, int]  # first line, first column, last line, last column
+    function: str | None
+
+
+def user_call(eqn: Any) -> UserCall | None:
+    """What of the user's code made an equation, or None where no line of a user's did."""
+    traceback = eqn.source_info.traceback
+    user = next((f for f in source_info_util.user_frames(traceback) if not is_library_file(f.file_name)), None)
+    if user is None:
+        return None
+    function = None
+    for frame in traceback.frames:  # from the inside out: the last one before the user's is the one that the user called
+        if not is_library_file(frame.file_name):
+            break
+        function = frame.function_name
+    if function is None or "<" in function or function.startswith("_") or function.split(".")[-1] == "__call__":
+        function = None  # an operator, or JAX's own way into a compiled function
+    place = Place(user.file_name, user.start_line, user.function_name)
+    return UserCall(place, (user.start_line, user.start_column, user.end_line, user.end_column), function)
+
+
 def eqn_place(eqn: Any) -> Place | None:
     """The user's line that made an equation."""
     frame = source_info_util.user_frame(eqn.source_info.traceback)

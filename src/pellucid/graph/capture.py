@@ -23,8 +23,9 @@ from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.core.variable import Variable
 from pellucid.graph import effects, guards
-from pellucid.graph.graph import BATCH, Graph, Node, Signature, SizeGuard, Value, is_none, shape_of
+from pellucid.graph.graph import BATCH, Graph, Signature, SizeGuard, Value, is_none
 from pellucid.graph.instantiate import Instantiation
+from pellucid.graph.nodes import Node, spec_of
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
 
@@ -61,12 +62,14 @@ class Capture:
         path = f"{outer}/{_step(layer, caller)}".lstrip("/")
         times = self._times[path] = self._times.get(path, 0) + 1
         path = path if times == 1 else f"{path}#{times}"
-        node = Node(path, layer, type(layer).__name__, _shapes((args, kwargs)), (), len(self._stack) - 1)
+        place = effects.user_place(sys._getframe(2))  # outside the `with` of Layer.__call__
+        inputs = _specs((args, kwargs))
+        node = Node(path, layer, type(layer).__name__, place, inputs, parent=outer, depth=len(self._stack) - 1)
         self.calls.append(node)
         self._stack.append((layer, path))
 
         def record(outputs: Any) -> Any:
-            node.outputs = _shapes(outputs)
+            node.outputs = _specs(outputs)
             return jax.tree.map(lambda y: _named(y, path), outputs)
 
         try:
@@ -233,6 +236,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
     with not_building(), _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
         traced = trace(run, specs, capture)
     graph = Graph(
+        layer=layer,
         jaxpr=traced.jaxpr,
         signature=signature,
         output_tree=traced.output_tree,
@@ -300,8 +304,8 @@ def _named(y: Any, path: str) -> Any:
     return checkpoint_name(y, path) if isinstance(y, jax.Array) else y
 
 
-def _shapes(tree: Any) -> tuple:
-    return tuple(shape_of(leaf) for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape"))
+def _specs(tree: Any) -> tuple:
+    return tuple(spec_of(leaf) for leaf in jax.tree.leaves(tree) if not isinstance(leaf, TrainingFlag) and hasattr(leaf, "shape"))
 
 
 def _build_abstractly(layer: Layer, input_shape: Any) -> None:

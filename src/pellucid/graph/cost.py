@@ -9,6 +9,11 @@ from typing import Any
 from pellucid.core import jax_compat
 from pellucid.core.jax_compat import parts
 
+_MOVES = frozenset(  # equations that move or make data and compute nothing
+    "broadcast_in_dim concatenate convert_element_type copy copy_p dim_as_value dynamic_slice dynamic_update_slice gather iota name pad "
+    "reshape rev scatter select_n slice split squeeze stack stop_gradient tile transpose unstack read_variable mode".split()  # noqa: SIM905
+)
+
 
 @dataclasses.dataclass
 class Cost:
@@ -25,27 +30,37 @@ def cost(jaxpr: Any, sizes: dict[str, int]) -> Cost:
     return total
 
 
+def equation_cost(eqn: Any, sizes: dict[str, int]) -> Cost:
+    """The cost of one equation."""
+    total = Cost()
+    _add_equation(total, eqn, sizes, 1)
+    return total
+
+
 def _add(total: Cost, jaxpr: Any, sizes: dict[str, int], times: int) -> None:
     for eqn in parts(jaxpr).eqns:
-        name = eqn.primitive.name
-        out = sum(_size(v, sizes) for v in eqn.outvars)
-        nested = [
-            v for value in eqn.params.values() for v in (value if isinstance(value, tuple | list) else (value,)) if jax_compat.is_jaxpr(v)
-        ]
-        if nested:
-            length = eqn.params.get("length", 1) if name == "scan" else 1
-            for inner in nested[:1] if name == "cond" else nested:
-                _add(total, inner, sizes, times * jax_compat.evaluate_size(length, sizes))
-        elif name == "dot_general":
-            (contracting, _), _ = eqn.params["dimension_numbers"]
-            total.flops += times * 2.0 * out * math.prod(jax_compat.evaluate_size(eqn.invars[0].aval.shape[a], sizes) for a in contracting)
-        elif name == "conv_general_dilated":
-            kernel, numbers = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
-            total.flops += times * 2.0 * out * math.prod(kernel) / kernel[numbers.rhs_spec[0]]
-            total.convolutions = True
-        else:
-            total.convolutions |= name.startswith(("reduce_window", "select_and"))
-            total.flops += times * out
+        _add_equation(total, eqn, sizes, times)
+
+
+def _add_equation(total: Cost, eqn: Any, sizes: dict[str, int], times: int) -> None:
+    name = eqn.primitive.name
+    out = sum(_size(v, sizes) for v in eqn.outvars)
+    nested = jax_compat.nested_jaxprs(eqn)
+    if nested:
+        length = eqn.params.get("length", 1) if name == "scan" else 1
+        for inner in nested[:1] if name == "cond" else nested:
+            _add(total, inner, sizes, times * jax_compat.evaluate_size(length, sizes))
+    elif name == "dot_general":
+        (contracting, _), _ = eqn.params["dimension_numbers"]
+        total.flops += times * 2.0 * out * math.prod(jax_compat.evaluate_size(eqn.invars[0].aval.shape[a], sizes) for a in contracting)
+    elif name == "conv_general_dilated":
+        kernel, numbers = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
+        total.flops += times * 2.0 * out * math.prod(kernel) / kernel[numbers.rhs_spec[0]]
+        total.convolutions = True
+    elif name not in _MOVES:
+        total.convolutions |= name.startswith(("reduce_window", "select_and"))
+        reduces = name.startswith(("reduce_", "arg", "cum")) and name != "reduce_precision"
+        total.flops += times * (_size(eqn.invars[0], sizes) if reduces else out)
 
 
 def _size(var: Any, sizes: dict[str, int]) -> int:

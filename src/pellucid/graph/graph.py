@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 from typing import Any, NamedTuple
 
 import jax
 
-from pellucid.core import jax_compat, mode
+from pellucid.core import jax_compat
 from pellucid.core.frame import active_frame, read_variable_p
-from pellucid.core.jax_compat import Literal, Place, parts
+from pellucid.core.jax_compat import Place, parts
 from pellucid.core.layer import Layer
 from pellucid.graph import rows
 from pellucid.graph.cost import Cost, cost
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
+from pellucid.graph.nodes import Edge, Node, Walk, shape_of
 
 BATCH = rows.BATCH
 
@@ -78,25 +78,6 @@ class SizeGuard:
         return f"`{asked}`" + (f" at {self.place}" if self.place else "")
 
 
-@dataclasses.dataclass
-class Node:
-    """A layer call, or an operation between layers (then ``layer`` is None)."""
-
-    path: str
-    layer: Layer | None
-    kind: str
-    inputs: tuple  # shapes, None for the batch
-    outputs: tuple
-    depth: int
-    place: Place | None = None
-    sources: list[str] = dataclasses.field(default_factory=list)  # paths of the nodes that feed it
-
-    @property
-    def parameters(self) -> int:
-        """Number of elements of the layer's weights."""
-        return sum(v.size for v in self.layer.weights) if self.layer is not None else 0
-
-
 @dataclasses.dataclass(eq=False)
 class Graph:
     """One capture of ``call``: nodes, edges, inputs, outputs, and the equations that compute them.
@@ -105,6 +86,7 @@ class Graph:
     that are active, without running ``call``.
     """
 
+    layer: Layer
     jaxpr: Any
     signature: Signature
     output_tree: Any
@@ -190,6 +172,11 @@ class Graph:
         return list(parts(self.jaxpr).outvars[: self.output_count])
 
     @property
+    def inputs(self) -> Any:
+        """Shapes of the inputs, in their structure, with None for the batch; what is no array stands for itself."""
+        return jax.tree.unflatten(self.signature.tree, [x.value if s == "value" else s for s, x in self.signature.leaves])
+
+    @property
     def outputs(self) -> Any:
         """Shapes of the outputs, in their structure, with None for the batch."""
         return jax.tree.unflatten(self.output_tree, [shape_of(v.aval) for v in self._output_vars])
@@ -230,53 +217,44 @@ class Graph:
         return {e.outvars[0]: e.params["name"] for e in parts(self.jaxpr).eqns if e.primitive.name == "name" and e.params["name"] in known}
 
     @functools.cached_property
+    def _walk(self) -> Walk:
+        return Walk(self)
+
+    @property
     def nodes(self) -> list[Node]:
-        """Layer calls and the operations between them, in the order in which they ran, each with the nodes that feed it."""
-        calls = {n.path: n for n in self.calls}
-        produced: dict[Any, str] = {v: f"input_{i}" if len(self._input_vars) > 1 else "input" for i, v in enumerate(self._input_vars, 1)}
-        operations: dict[str, Node] = {}
-        order: dict[str, None] = {}
-        for eqn in parts(self.jaxpr).eqns:
-            if eqn.primitive is read_variable_p or eqn.primitive is mode.mode_p:
-                continue
-            owner = _owner(jax_compat.scope(eqn), calls)
-            feeding = list(dict.fromkeys(produced[v] for v in eqn.invars if not isinstance(v, Literal) and v in produced))
-            if owner is None:
-                place = jax_compat.eqn_place(eqn)
-                owner = f"{_operation(eqn)}@{place}"
-                node = operations.setdefault(owner, Node(owner, None, _operation(eqn), (), (), 0, place))
-                node.outputs = tuple(shape_of(v.aval) for v in eqn.outvars)
-                chain = [owner]
-            else:
-                steps = owner.split("/")
-                chain = [p for i in range(len(steps), 0, -1) if (p := "/".join(steps[:i])) in calls]
-            order.update(dict.fromkeys(reversed(chain)))
-            for path in chain:
-                node = calls.get(path) or operations[path]
-                inside = [s for s in feeding if s != path and not s.startswith(path + "/")]
-                node.sources += [s for s in inside if s not in node.sources]
-            if feeding or owner in calls:
-                produced.update(dict.fromkeys(eqn.outvars, owner))
-        top = {**calls, **operations}
-        order.update(dict.fromkeys(calls))
-        for path in order:  # a node outside a nested layer sees that layer, not what is inside it
-            top[path].sources = list(dict.fromkeys(_seen_from(path, s, calls) for s in top[path].sources))
-        return [top[path] for path in order]
+        """Layer calls and the operations between them, in the order in which they ran; a layer comes before what is inside it."""
+        return list(self._walk.nodes.values())
 
     @property
-    def _input_vars(self) -> list[Any]:
-        return list(parts(self.jaxpr).invars)
+    def input_nodes(self) -> list[Node]:
+        """One node for each array among the inputs."""
+        return list(self._walk.inputs)
 
     @property
-    def edges(self) -> list[tuple[str, str]]:
-        """(from, to) for every connection between nodes."""
-        return [(s, n.path) for n in self.nodes for s in n.sources]
+    def output_nodes(self) -> list[Node]:
+        """One node for each array among the outputs."""
+        return list(self._walk.outputs)
+
+    @property
+    def edges(self) -> list[Edge]:
+        """Every connection: a value that one node makes and another takes, inputs and outputs of the graph included."""
+        return list(self._walk.edges.values())
+
+    @property
+    def uncalled(self) -> list[Layer]:
+        """Layers that the model holds and that ``call`` did not call."""
+        called = {n.layer for n in self.calls}
+        return [x for x in self.layer._flatten_layers()[1:] if x not in called]
+
+    def children(self, path: str = "") -> list[Node]:
+        """The nodes directly inside a layer call, or at the model's own level."""
+        return [n for n in self.nodes if n.parent == path]
 
     def __getitem__(self, path: str) -> Node:
-        for node in self.nodes:
-            if node.path == path:
-                return node
-        raise KeyError(f"The graph has no node {path!r}. Its nodes: {', '.join(n.path for n in self.nodes)}.")
+        nodes = {n.path: n for n in (*self.nodes, *self.input_nodes, *self.output_nodes)}
+        if path not in nodes:
+            raise KeyError(f"The graph has no node {path!r}. Its nodes: {', '.join(nodes)}.")
+        return nodes[path]
 
     def __repr__(self) -> str:
         return f"<Graph of {len(self.calls)} layer calls, inputs {self.signature}, outputs {self.outputs}>"
@@ -295,41 +273,3 @@ def output_names(outputs: Any, makers: list[str | None]) -> list[str]:
 def is_none(leaf: Any) -> bool:
     """None counts as an input: it is part of the signature."""
     return leaf is None
-
-
-def shape_of(aval: Any) -> tuple:
-    """A shape with None in place of a symbolic size."""
-    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in getattr(aval, "shape", ()))
-
-
-def _owner(scope: str, calls: dict[str, Node]) -> str | None:
-    """The innermost layer call whose scope an equation is in. Scopes of the user's and of transformations are passed over."""
-    found, passed = "", ""
-    for step in _TRANSFORMATION.sub("", scope).replace(")", "").split("/"):
-        for path in (f"{found}/{passed}{step}".lstrip("/"), f"{found}/{step}".lstrip("/")):
-            if path in calls:
-                found, passed = path, ""
-                break
-        else:
-            passed += step + "/"
-    return found or None
-
-
-_TRANSFORMATION = re.compile(r"\b(vmap|jvp|transpose|remat|checkpoint|rematted_computation)\(")
-
-
-def _operation(eqn: Any) -> str:
-    name = eqn.params.get("name") if eqn.primitive.name in ("jit", "pjit") else None
-    return str(name or eqn.primitive.name).strip("_")
-
-
-def _seen_from(path: str, source: str, calls: dict[str, Node]) -> str:
-    here = path.split("/")[:-1]
-    steps = source.split("/")
-    shared = 0
-    while shared < min(len(here), len(steps) - 1) and here[shared] == steps[shared]:
-        shared += 1
-    for end in range(shared + 1, len(steps) + 1):
-        if (seen := "/".join(steps[:end])) in calls:
-            return seen
-    return source

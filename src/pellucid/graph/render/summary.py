@@ -29,11 +29,11 @@ def summary_text(
             if node.layer is None or (node.depth and not expand_nested):
                 called.update([node.layer] if node.layer else [])
                 continue
-            shape = ", ".join(map(str, node.outputs))
+            shape = ", ".join(str(s.shape) for s in node.outputs)
             count = f"{node.parameters:,}" if node.layer not in called else "shared"
             called.add(node.layer)
             step = node.path if not node.depth else "  " * node.depth + node.path.split("/", node.depth)[-1]
-            row = [f"{step} ({node.kind})", shape, ", ".join(map(_short, node.sources)), count]
+            row = [f"{step} ({node.kind})", shape, ", ".join(map(_short, node.connected_to)), count]
             table.add_row(*row, *(["yes" if node.layer.trainable else "no"] if show_trainable else []))
     for other in layer._flatten_layers()[1:]:
         if other not in called:
@@ -55,16 +55,12 @@ def _short(source: str) -> str:
 
 def _totals(layer: Layer) -> str:
     trainable, others = _count(layer.trainable_weights), _count(layer.non_trainable_weights)
-    size = sum(v.size * _bytes(v.dtype) for v in layer.weights)
+    size = sum(v.size * v.dtype.itemsize for v in layer.weights)
     return f"Total params: {trainable + others:,} ({_size(size)}), trainable: {trainable:,}, not trainable: {others:,}"
 
 
 def _count(variables: list[Any]) -> int:
     return sum(v.size for v in variables)
-
-
-def _bytes(dtype: str) -> int:
-    return {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1, "bool": 1}.get(dtype, 4)
 
 
 def _size(count: float) -> str:

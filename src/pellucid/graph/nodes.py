@@ -1,0 +1,416 @@
+"""Nodes and edges: what a capture shows of ``call``, found by a walk over its equations.
+
+A layer call is a node, with what it does inside. Between layers, and inside layers of the user's own, each function that the
+user calls (``concatenate``, ``+``, ``jnp.mean``) is a node: the equations that one such call made are told from others by the
+user's line and columns, which JAX keeps with every equation.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import linecache
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from pellucid.core import jax_compat, mode
+from pellucid.core.frame import read_variable_p
+from pellucid.core.jax_compat import Literal, Place, parts
+from pellucid.core.layer import Layer
+from pellucid.core.variable import Variable
+from pellucid.graph.cost import equation_cost
+
+
+class TensorSpec(NamedTuple):
+    """Shape, with None for the batch, and data type of a value."""
+
+    shape: tuple
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}"
+
+
+@dataclasses.dataclass(eq=False)
+class Node:
+    """A layer call, or an operation between layers (then ``layer`` is None), or an input or output of the graph.
+
+    Attributes:
+        path: unique in the graph, such as ``block/attention#2`` for the second call of a layer; operations are named after
+            the function or operator that the user wrote.
+        layer: that was called, None for anything else.
+        kind: class of the layer, or name of the operation, or "Input" or "Output".
+        source: the user's line that made the call or operation.
+        inputs: shapes and data types of what it takes.
+        outputs: those of what it gives.
+        connected_to: paths of the nodes that feed it. A node outside a nested layer sees that layer, not what is inside it.
+        variables: that an operation reads by itself, such as ``self.w`` in ``x @ self.w``.
+        flops: floating-point operations for one row, with those of nodes inside.
+        parent: path of the layer call that it is inside of, or an empty text.
+        depth: how many layer calls it is inside of.
+    """
+
+    path: str
+    layer: Layer | None
+    kind: str
+    source: Place | None = None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    connected_to: list[str] = dataclasses.field(default_factory=list)
+    variables: list[Variable] = dataclasses.field(default_factory=list)
+    flops: float = 0.0
+    parent: str = ""
+    depth: int = 0
+
+    @property
+    def name(self) -> str:
+        """The path without that of the layer call around it."""
+        return self.path.removeprefix(self.parent).lstrip("/")
+
+    @property
+    def parameters(self) -> int:
+        """Number of elements of the layer's weights, or of the weights that an operation reads."""
+        return sum(v.size for v in (self.layer.weights if self.layer is not None else self.variables))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the outputs for one row."""
+        return sum(_elements(spec.shape) * _itemsize(spec.dtype) for spec in self.outputs)
+
+    def __repr__(self) -> str:
+        at = f" at {self.source}" if self.source else ""
+        return f"<{self.kind} {self.path!r}{at}: {_listed(self.inputs)} -> {_listed(self.outputs)}>"
+
+
+class Edge(NamedTuple):
+    """A value that one node makes and another takes."""
+
+    source: Node
+    target: Node
+    shape: tuple
+    dtype: str
+
+    def __repr__(self) -> str:
+        return f"{self.source.path} -> {self.target.path} {self.shape}"
+
+
+def spec_of(aval: Any) -> TensorSpec:
+    """Shape and data type of an abstract value."""
+    return TensorSpec(shape_of(aval), str(getattr(aval, "dtype", "")))
+
+
+def shape_of(aval: Any) -> tuple:
+    """A shape with None in place of a symbolic size."""
+    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in getattr(aval, "shape", ()))
+
+
+def part_names(kind: str, tree: Any, kept: Sequence[bool]) -> list[str]:
+    """Names of the arrays of a structure: ``input`` where it is the only one, else ``input_1``, or by a dict's key."""
+    leaves = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(tree, range(tree.num_leaves)))[0]
+    paths = [path for (path, _), keep in zip(leaves, kept, strict=True) if keep]
+    if len(paths) == 1:
+        return [kind]
+    names: list[str] = []
+    for number, path in enumerate(paths, 1):
+        key = getattr(path[-1], "key", None) if path else None
+        name = f"{kind}_{key if isinstance(key, str) else number}"
+        names.append(name if name not in names else f"{name}_{number}")
+    return names
+
+
+class Walk:
+    """One walk over the equations of a graph: fills its nodes and edges.
+
+    Args:
+        graph: whose equations and layer calls are looked at.
+    """
+
+    def __init__(self, graph: Any):
+        self.calls: dict[str, Node] = {n.path: dataclasses.replace(n, connected_to=[], variables=[], flops=0.0) for n in graph.calls}
+        self.nodes: dict[str, Node] = {}
+        self.edges: dict[tuple, Edge] = {}
+        self.values: dict[str, list[Any]] = {}  # the variables of the jaxpr that a node gives, in order
+        self.inputs: list[Node] = []
+        self.outputs: list[Node] = []
+        self._sizes = {"batch": 1} if graph.signature.batch_size is None else {}
+        self._share = 1.0 / (graph.signature.batch_size or 1)
+        self._producers: dict[Any, tuple[str, ...]] = {}
+        self._reads: dict[Any, Variable] = {}
+        self._operations: dict[tuple, list[_Operation]] = {}
+        self._root = graph.layer
+        self._run(graph)
+
+    def _run(self, graph: Any) -> None:
+        jaxpr = graph.jaxpr
+        kept = [kind != "value" for kind, _ in graph.signature.leaves]
+        for name, var in zip(part_names("input", graph.signature.tree, kept), parts(jaxpr).invars, strict=True):
+            self.inputs.append(Node(name, None, "Input", outputs=(spec_of(var.aval),)))
+            self._producers[var] = (name,)
+        self._walk(jaxpr, "", 1.0)
+        self.nodes.update({path: node for path, node in self.calls.items() if path not in self.nodes})
+        outvars = parts(jaxpr).outvars[: graph.output_count]
+        for name, var in zip(part_names("output", graph.output_tree, [True] * graph.output_count), outvars, strict=True):
+            node = Node(name, None, "Output", inputs=(spec_of(var.aval),))
+            self.outputs.append(node)
+            if not isinstance(var, Literal):
+                self._connect(node, var)
+        self._name_values(outvars)
+        for node in self.nodes.values():
+            node.flops *= self._share
+
+    # ---- The walk ----
+
+    def _walk(self, jaxpr: Any, scope: str, times: float) -> None:
+        for eqn in parts(jaxpr).eqns:
+            if eqn.primitive is read_variable_p:
+                self._reads[eqn.outvars[0]] = eqn.params["variable"]
+            elif eqn.primitive is not mode.mode_p:
+                self._visit(eqn, scope, times)
+
+    def _visit(self, eqn: Any, scope: str, times: float) -> None:
+        here = f"{scope}/{jax_compat.scope(eqn)}".strip("/")
+        marked = eqn.params["name"] if eqn.primitive.name == "name" else None
+        if marked in self.calls:
+            self._feed(self.calls[marked], eqn)
+            self._made_by(marked, eqn)
+            return
+        inner = [j for j in jax_compat.nested_jaxprs(eqn) if self._has_calls(j, here)]
+        if inner and self._enter(eqn, inner, here, times):
+            return
+        owner = owner_of(here, self.calls)
+        node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
+        self._feed(node, eqn)
+        self._count(node, eqn, times)
+        self._made_by(node.path, eqn)
+
+    def _made_by(self, path: str, eqn: Any) -> None:
+        self._producers.update(dict.fromkeys(eqn.outvars, (path,)))
+        self.values.setdefault(path, []).extend(eqn.outvars)
+
+    def _feed(self, node: Node, eqn: Any) -> None:
+        """Enters a node and the layer calls around it, and connects them with what feeds the equation."""
+        for around in reversed(self._around(node.path)):
+            self.nodes.setdefault(around.path, around)
+        for var in eqn.invars:
+            if isinstance(var, Literal):
+                continue
+            if (variable := self._reads.get(var)) is not None and variable not in node.variables:
+                node.variables.append(variable)
+            for around in reversed(self._around(node.path)):
+                self._connect(around, var)
+
+    def _connect(self, node: Node, var: Any) -> None:
+        for producer in self._producers.get(var, ()):
+            if producer == node.path or producer.startswith(node.path + "/"):
+                continue
+            source = self.find(_seen_from(node.path, producer, self.calls))
+            if source.path not in node.connected_to:
+                node.connected_to.append(source.path)
+            self.edges.setdefault((source.path, node.path, var), Edge(source, node, *spec_of(var.aval)))
+
+    def find(self, path: str) -> Node:
+        """A node, or an input, by its path."""
+        return self.nodes.get(path) or self.calls.get(path) or next(n for n in self.inputs if n.path == path)
+
+    def _around(self, path: str) -> list[Node]:
+        """A node and the layer calls that it is inside of, from the inside out."""
+        steps = path.split("/")
+        found = ["/".join(steps[:i]) for i in range(len(steps), 0, -1)]
+        return [node for p in found if (node := self.calls.get(p) or self.nodes.get(p)) is not None]
+
+    def _count(self, node: Node, eqn: Any, times: float) -> None:
+        try:
+            flops = equation_cost(eqn, self._sizes).flops * times
+        except Exception:  # a size that has no value for one row
+            return
+        for around in self._around(node.path):
+            around.flops += flops
+
+    # ---- Control flow that layers are called in ----
+
+    def _has_calls(self, jaxpr: Any, scope: str) -> bool:
+        for eqn in parts(jaxpr).eqns:
+            if eqn.primitive.name == "name" and eqn.params["name"] in self.calls:
+                return True
+            if any(self._has_calls(j, scope) for j in jax_compat.nested_jaxprs(eqn)):
+                return True
+        return False
+
+    def _enter(self, eqn: Any, inner: list[Any], scope: str, times: float) -> bool:
+        """Walks over a loop's body, a branch or a function as if it stood in the place of its equation."""
+        length = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+        turns = times * jax_compat.evaluate_size(length, self._sizes)
+        made: list[list[str]] = [[] for _ in eqn.outvars]
+        for jaxpr in inner:
+            invars, outvars = parts(jaxpr).invars, parts(jaxpr).outvars
+            given = eqn.invars[-len(invars) :] if invars else []  # a cond's predicate and the like come first
+            for var, outer in zip(invars, given, strict=True):
+                if not isinstance(outer, Literal):
+                    self._producers[var] = self._producers.get(outer, ())
+                    if outer in self._reads:
+                        self._reads[var] = self._reads[outer]
+            self._walk(jaxpr, scope, turns)
+            for found, var in zip(made, outvars[-len(made) :] if made else [], strict=False):
+                found += [p for p in (() if isinstance(var, Literal) else self._producers.get(var, ())) if p not in found]
+        self._producers.update({var: tuple(found) for var, found in zip(eqn.outvars, made, strict=True)})
+        return True
+
+    # ---- Operations ----
+
+    def _operation(self, eqn: Any, owner: str | None) -> Node:
+        """The operation that an equation is part of: equations of the same expression of the user's make one node.
+
+        A line that runs again, in a Python loop, makes an equal traceback that is another object.
+        """
+        call = jax_compat.user_call(eqn)
+        key = (owner, call.place, call.columns) if call is not None else (owner, eqn.primitive.name, len(self.nodes))
+        traceback = eqn.source_info.traceback
+        known = self._operations.setdefault(key, [])
+        if known and not known[-1].repeats(traceback):
+            known[-1].tracebacks.append(traceback)
+            return known[-1].node
+        name = _operation_name(eqn, call)
+        path = self._free(f"{owner}/{name}" if owner else name)
+        depth = self.calls[owner].depth + 1 if owner else 0
+        node = Node(path, None, name, call.place if call is not None else None, parent=owner or "", depth=depth)
+        known.append(_Operation(node, [traceback]))
+        self.nodes.update({around.path: self.nodes.get(around.path, around) for around in reversed(self._around(owner or ""))})
+        self.nodes[path] = node
+        return node
+
+    def _free(self, path: str) -> str:
+        taken, number = {**self.calls, **self.nodes}, 1
+        while (found := path if number == 1 else f"{path}#{number}") in taken:
+            number += 1
+        return found
+
+    def _name_values(self, outvars: Sequence[Any]) -> None:
+        """Fills in what operations take and give: what comes from outside their equations, what is used outside."""
+        used = {var for _, _, var in self.edges} | {v for v in outvars if not isinstance(v, Literal)}
+        taken: dict[str, list[TensorSpec]] = {}
+        for _, target, var in self.edges:
+            taken.setdefault(target, []).append(spec_of(var.aval))
+        for path, node in self.nodes.items():
+            made = self.values.get(path, [])
+            if node.layer is None:
+                node.inputs = tuple(taken.get(path, ()))
+                self.values[path] = [v for v in made if v in used] or made[-1:]
+                node.outputs = tuple(spec_of(v.aval) for v in self.values[path])
+            elif path in self.calls:
+                self.values[path] = made[-len(node.outputs) :] if node.outputs else []
+
+
+@dataclasses.dataclass
+class _Operation:
+    node: Node
+    tracebacks: list[Any]
+
+    def repeats(self, traceback: Any) -> bool:
+        """Whether a traceback is that of another run of the same expression."""
+        return any(known is not traceback and known == traceback for known in self.tracebacks)
+
+
+def _is_ours(layer: Layer | None) -> bool:
+    """Whether a layer is one of the library's: what it does inside is not the user's."""
+    return layer is not None and type(layer).__module__.split(".")[0] == "pellucid"
+
+
+_OPERATORS = {
+    **{ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.MatMult: "matmul", ast.Pow: "power"},
+    **{ast.FloorDiv: "floor_divide", ast.Mod: "remainder", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"},
+    **{ast.USub: "negative", ast.Invert: "invert", ast.Not: "not", ast.Eq: "equal", ast.NotEq: "not_equal"},
+    **{ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater", ast.GtE: "greater_equal"},
+}
+
+
+def _operation_name(eqn: Any, call: jax_compat.UserCall | None) -> str:
+    """The function or operator that the user wrote; where that cannot be found, the equation's own name."""
+    expression = _expression(call) if call is not None else None
+    if isinstance(expression, ast.BinOp | ast.UnaryOp | ast.AugAssign):
+        return _OPERATORS.get(type(expression.op), "operation")
+    if isinstance(expression, ast.Compare):
+        return _OPERATORS.get(type(expression.ops[0]), "compare")
+    if isinstance(expression, ast.Subscript):
+        return "getitem"
+    if call is not None and call.function is not None:
+        return call.function
+    if isinstance(expression, ast.Call):
+        named = expression.func
+        if isinstance(named, ast.Attribute | ast.Name):
+            return named.attr if isinstance(named, ast.Attribute) else named.id
+    if isinstance(expression, ast.Attribute):
+        return expression.attr
+    name = eqn.params.get("name") if eqn.primitive.name in ("jit", "pjit") else None
+    return str(name or eqn.primitive.name).strip("_")
+
+
+def _expression(call: jax_compat.UserCall) -> ast.AST | None:
+    """The user's expression, as syntax, from its columns in the source."""
+    first, start, last, end = call.columns
+    lines = [linecache.getline(call.place.file, n) for n in range(first, last + 1)]
+    if not all(lines) or last < first:
+        return None
+    encoded = [line.encode() for line in lines]  # columns count bytes
+    encoded[-1] = encoded[-1][:end]
+    encoded[0] = encoded[0][start:]
+    text = textwrap.dedent(b"".join(encoded).decode(errors="replace")).strip()
+    try:
+        (statement,) = ast.parse(f"({text}\n)").body
+    except SyntaxError:
+        try:
+            (statement,) = ast.parse(text).body
+        except (SyntaxError, ValueError):
+            return None
+    except ValueError:
+        return None
+    return statement.value if isinstance(statement, ast.Expr) else statement
+
+
+def owner_of(scope: str, calls: Iterable[str]) -> str | None:
+    """The innermost layer call whose scope an equation is in. Scopes of the user's and of transformations are passed over."""
+    found, passed = "", ""
+    for step in _TRANSFORMATION.sub("", scope).replace(")", "").split("/"):
+        for path in (f"{found}/{passed}{step}".lstrip("/"), f"{found}/{step}".lstrip("/")):
+            if path in calls:
+                found, passed = path, ""
+                break
+        else:
+            passed += step + "/"
+    return found or None
+
+
+_TRANSFORMATION = re.compile(r"\b(vmap|jvp|transpose|remat|checkpoint|rematted_computation)\(")
+
+
+def _seen_from(path: str, source: str, calls: Iterable[str]) -> str:
+    here = path.split("/")[:-1]
+    steps = source.split("/")
+    shared = 0
+    while shared < min(len(here), len(steps) - 1) and here[shared] == steps[shared]:
+        shared += 1
+    for end in range(shared + 1, len(steps) + 1):
+        if (seen := "/".join(steps[:end])) in calls:
+            return seen
+    return source
+
+
+def _elements(shape: tuple) -> int:
+    count = 1
+    for size in shape:
+        count *= 1 if size is None else size
+    return count
+
+
+def _itemsize(dtype: str) -> int:
+    try:
+        return int(jax.numpy.dtype(dtype).itemsize)
+    except TypeError:  # a random key
+        return 8
+
+
+def _listed(specs: tuple) -> str:
+    return ", ".join(str(s.shape) for s in specs) or "nothing"
