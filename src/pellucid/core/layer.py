@@ -196,7 +196,8 @@ class Layer:
         if takes.training:
             if training is None:
                 training = takes.default_training
-            if isinstance(training, mode.TrainingFlag) and mode.needs_plain_bool(_code(type(self).call), type(self)):
+            cls: Any = type(self)
+            if isinstance(training, mode.TrainingFlag) and mode.needs_plain_bool(_code(cls.call), cls):
                 training.on_branch(_code(type(self).call))
                 training = training.now
             if by_position:

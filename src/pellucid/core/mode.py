@@ -91,7 +91,7 @@ def by_training(training: Any, if_training: Callable, if_not: Callable, *operand
 
 
 @functools.cache
-def needs_plain_bool(code: types.CodeType, owner: type | None = None, depth: int = 3) -> bool:
+def needs_plain_bool(code: types.CodeType, owner: Any = None, depth: int = 3) -> bool:
     """Whether code tests ``is True``, ``is False`` or ``isinstance(…, bool)``, which no object can answer for a bool.
 
     Methods of ``owner`` that the code names are searched as well: it may hand the flag on to them.

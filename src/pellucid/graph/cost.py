@@ -9,10 +9,11 @@ from typing import Any
 from pellucid.core import jax_compat
 from pellucid.core.jax_compat import parts
 
-_MOVES = frozenset(  # equations that move or make data and compute nothing
-    "broadcast_in_dim concatenate convert_element_type copy copy_p dim_as_value dynamic_slice dynamic_update_slice gather iota name pad "
-    "reshape rev scatter select_n slice split squeeze stack stop_gradient tile transpose unstack read_variable mode".split()  # noqa: SIM905
-)
+_MOVES = frozenset({  # equations that move or make data and compute nothing
+    "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dim_as_value", "dynamic_slice",
+    "dynamic_update_slice", "gather", "iota", "mode", "name", "pad", "read_variable", "reshape", "rev", "scatter", "select_n",
+    "slice", "split", "squeeze", "stack", "stop_gradient", "tile", "transpose", "unstack",
+})  # fmt: skip
 
 
 @dataclasses.dataclass

@@ -319,7 +319,7 @@ def _is_ours(layer: Layer | None) -> bool:
     return layer is not None and type(layer).__module__.split(".")[0] == "pellucid"
 
 
-_OPERATORS = {
+_OPERATORS: dict[type, str] = {
     **{ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.MatMult: "matmul", ast.Pow: "power"},
     **{ast.FloorDiv: "floor_divide", ast.Mod: "remainder", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"},
     **{ast.USub: "negative", ast.Invert: "invert", ast.Not: "not", ast.Eq: "equal", ast.NotEq: "not_equal"},
