@@ -81,9 +81,10 @@ def register_array_type(cls: type, value_of: Callable[[Any], Any], aval_of: Call
 # ---- Symbolic sizes ----
 
 
-def evaluate_size(size: Any, sizes: dict[str, int]) -> int:
-    """The number that a size, symbolic or not, has for the given values of its symbols."""
-    return int(size._evaluate(sizes)) if isinstance(size, SymbolicSize) else int(size)
+def evaluate_size(size: Any, sizes: dict[str, Any]) -> Any:
+    """The number that a size, symbolic or not, has for the given values of its symbols; symbolic where one of those is."""
+    found = size._evaluate(sizes) if isinstance(size, SymbolicSize) else size
+    return found if isinstance(found, SymbolicSize) else int(found)
 
 
 def symbols_of(size: Any) -> set[str]:
@@ -166,6 +167,18 @@ def parts(jaxpr: Any) -> Parts:
 def as_kind_of(original: Any, made: Any) -> Any:
     """A closed jaxpr in the form (closed or open) of the one that it replaces in an equation's parameters."""
     return made if is_closed(original) else made.jaxpr
+
+
+def restricted(jaxpr: Any, outvars: Sequence[Any]) -> Any:
+    """The part of a closed jaxpr that computes the given variables, with them as its outputs."""
+    wanted, kept = {v for v in outvars if not isinstance(v, Literal)}, []
+    for eqn in reversed(parts(jaxpr).eqns):
+        if wanted & set(eqn.outvars):
+            kept.append(eqn)
+            wanted.update(v for v in eqn.invars if not isinstance(v, Literal))
+    inner = jaxpr if _CLOSED is None or not isinstance(jaxpr, _CLOSED) else jaxpr.jaxpr
+    made = inner.replace(eqns=kept[::-1], outvars=list(outvars), debug_info=inner.debug_info.with_unknown_names())
+    return made if inner is jaxpr else _CLOSED(made, jaxpr.consts)  # type: ignore[misc]
 
 
 def bind_again(eqn: Any, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import jax
 
+from pellucid.core import frame, jax_compat
 from pellucid.core.layer import Layer
-from pellucid.graph.capture import capture_layer, lock, signature_of
+from pellucid.core.mode import TrainingFlag
+from pellucid.graph.capture import Capture, capture_layer, lock, signature_of
 from pellucid.graph.graph import BATCH, Graph, Signature
 from pellucid.graph.guards import Guard
 from pellucid.graph.ledger import Ledger, Reason, Run
@@ -45,6 +47,30 @@ class GraphCache:
         with lock:  # another thread may have captured it in the meantime
             found = self._find(signature, batch_size, training)
             return found if found is not None else self._capture(inputs, signature, batch_size, training, caller, warn)
+
+    def run(self, inputs: Any, training: Any, paths: list[str], caller: str) -> list[Any]:
+        """The values of some nodes for inputs. In the capture of another model the equations become part of that one.
+
+        Args:
+            inputs: structure of arrays.
+            training: the mode, or the flag of a capture.
+            paths: of the nodes.
+            caller: who asks, for the ledger.
+        """
+        watcher = frame.observer()
+        capture = watcher if isinstance(watcher, Capture) else None
+        first = next((leaf.shape[0] for leaf in jax.tree.leaves(inputs) if getattr(leaf, "shape", ())), None)
+        sizes = {} if capture is None else capture.sizes
+        specs = jax.tree.map(lambda leaf: _at_sizes(leaf, sizes), inputs)
+        size = None if first is None else jax_compat.evaluate_size(first, sizes)
+        now = training.now if isinstance(training, TrainingFlag) else bool(training)
+        whole = self.graph_for(specs, size, now, caller)
+        if isinstance(training, TrainingFlag) and whole.training is not None:
+            training = training.branch()
+        graph = whole.restricted(paths)
+        if capture is not None:
+            capture.replayed(whole, graph.calls, first)
+        return graph.run(inputs, training, first)[0]
 
     def refuse(self, graph: Graph, why: str) -> None:
         """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
@@ -104,6 +130,12 @@ class GraphCache:
             return Reason.TRAINING, f"`call` branches on `training` at {graph.training_place}, and training is {training} now"
         failed = next(g for g in graph.size_guards if not g.holds(sizes))
         return Reason.SIZE, f"`call` asks {failed}, which has another answer for a batch of {batch_size}"
+
+
+def _at_sizes(leaf: Any, sizes: dict[str, int]) -> Any:
+    if not hasattr(leaf, "shape"):
+        return leaf
+    return jax.ShapeDtypeStruct(tuple(jax_compat.evaluate_size(d, sizes) for d in leaf.shape), leaf.dtype)
 
 
 def difference(before: Signature, now: Signature) -> str:

@@ -39,6 +39,7 @@ class Capture:
         self.training_place: jax_compat.Place | None = None
         self.size_guards: list[SizeGuard] = []
         self.calls: list[Node] = []
+        self.used: list[Graph] = []  # of other models, whose equations became part of this capture
         self.losses: list[Any] = []
         self.loss_count = 0
         self.frame: Frame | None = None
@@ -77,6 +78,22 @@ class Capture:
                 yield record
         finally:
             self._stack.pop()
+
+    def replayed(self, graph: Graph, calls: list[Node], size: Any) -> None:
+        """Equations of a graph become part of this capture: so do layer calls, under the layer that runs it, and its guards.
+
+        Args:
+            graph: of the other model.
+            calls: of its layers that are in use.
+            size: the present batch, symbolic or not, in terms of this capture's own.
+        """
+        self.used.append(graph)
+        if isinstance(size, jax_compat.SymbolicSize):
+            self.size_guards += [guard.of(size) for guard in graph.size_guards]
+        outer = self._stack[-1][1] if self._stack else ""
+        for node in calls:
+            path, parent = (f"{outer}/{p}".strip("/") for p in (node.path, node.parent))
+            self.calls.append(dataclasses.replace(node, path=path, parent=parent, depth=node.depth + len(self._stack) - 1))
 
     def losses_added(self, layer: Layer, losses: list | tuple) -> None:
         require_frame_trace(self.frame, f"add_loss is called in layer {layer.path!r}")
@@ -244,7 +261,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         calls=capture.calls,
         writes=traced.writes,
         losses=capture.loss_count,
-        guards=guards.guards_of(reads),
+        guards=guards.guards_of(reads).including([g.guards for g in capture.used]),
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
         training_place=capture.training_place,

@@ -10,7 +10,7 @@ import jax
 
 from pellucid.core import jax_compat
 from pellucid.core.frame import active_frame, read_variable_p
-from pellucid.core.jax_compat import Place, parts
+from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
 from pellucid.graph import rows
 from pellucid.graph.cost import Cost, cost
@@ -71,6 +71,11 @@ class SizeGuard:
             jax_compat.evaluate_size(s, sizes) if isinstance(s, jax_compat.SymbolicSize) else s for s in (self.size, *self.others)
         )
         return getattr(here, self.operator)(*others)
+
+    def of(self, size: Any) -> SizeGuard:
+        """The same question about a batch of another size, which may be symbolic."""
+        inner, *others = (jax_compat.evaluate_size(s, {BATCH: size}) for s in (self.size, *self.others))
+        return dataclasses.replace(self, size=inner, others=tuple(others))
 
     def __str__(self) -> str:
         sign = {"__eq__": "==", "__ne__": "!=", "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}.get(self.operator)
@@ -134,6 +139,42 @@ class Graph:
             if active_frame() is None or value is not variable.value:  # a branch that does not write hands the old value on
                 variable.assign(value)
         return outputs, losses
+
+    def restricted(self, paths: list[str]) -> Graph:
+        """The part of the graph that gives the values of some nodes, one value (or a tuple of them) for each path.
+
+        Variables that are written on the way, such as moving statistics, are still written; losses of ``add_loss`` are left out.
+
+        Raises:
+            KeyError: for a path that the graph does not have.
+            ValueError: for a node inside a loop or a branch, whose values do not leave it.
+        """
+        made = {v for e in parts(self.jaxpr).eqns for v in e.outvars} | set(parts(self.jaxpr).invars)
+        wanted = []
+        for path in paths:
+            node = self[path]
+            values = (
+                self._walk.values[path] if node.kind != "Input" else [dict(zip(self._walk.inputs, self._input_vars, strict=True))[node]]
+            )
+            if not values or not all(v in made for v in values):
+                raise ValueError(f"The value of {path!r} does not leave the loop or branch that it is computed in.")
+            wanted.append(values)
+        outputs = [v for values in wanted for v in values]
+        first = jax_compat.restricted(self.jaxpr, outputs)
+        computed = {v for e in parts(first).eqns for v in e.outvars}
+        after = parts(self.jaxpr).outvars[self.output_count + self.losses :]
+        writes = [(w, v) for w, v in zip(self.writes, after, strict=True) if not isinstance(v, Literal) and v in computed]
+        jaxpr = jax_compat.restricted(self.jaxpr, [*outputs, *(v for _, v in writes)])
+        used = self._walk.paths_of(parts(jaxpr).eqns)
+        return dataclasses.replace(
+            self,
+            jaxpr=jaxpr,
+            output_tree=jax.tree.structure([tuple(v) if len(v) > 1 else v[0] for v in wanted]),
+            output_count=len(outputs),
+            calls=[n for n in self.calls if n.path in used],
+            writes=[w for w, _ in writes],
+            losses=0,
+        )
 
     def coupling(self, training: bool) -> rows.Coupling | None:
         """None where no row of a batch influences another; else where and why one does."""
@@ -215,6 +256,10 @@ class Graph:
         """The layer call whose output a value is: layers mark their outputs with a ``name`` equation."""
         known = {n.path for n in self.calls}
         return {e.outvars[0]: e.params["name"] for e in parts(self.jaxpr).eqns if e.primitive.name == "name" and e.params["name"] in known}
+
+    @property
+    def _input_vars(self) -> list[Any]:
+        return list(parts(self.jaxpr).invars)
 
     @functools.cached_property
     def _walk(self) -> Walk:

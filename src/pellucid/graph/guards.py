@@ -117,6 +117,11 @@ class Guards:
         self._inside = [g for g in guards if g.inside]
         self._version = version
 
+    def including(self, others: list[Guards]) -> Guards:
+        """These guards and those of other graphs."""
+        every = {(id(g.owner), g.attribute): g for guards in (self, *others) for g in guards.guards}
+        return Guards(list(every.values()), min(g._version for g in (self, *others)))
+
     def changes(self) -> list[Guard]:
         """Those that have changed. While no attribute of any layer was written, only containers and objects are compared."""
         version = Layer.version

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from pellucid.core import jax_compat
 from pellucid.core.frame import read_variable_p
 from pellucid.core.jax_compat import Literal, parts
-from pellucid.core.mode import mode_p
+from pellucid.core.mode import TrainingFlag, mode_p
 
 
 class InstantiationError(Exception):
@@ -34,11 +34,11 @@ class Instantiation:
     """What a graph is made concrete for. Nested jaxprs are made once each, by identity.
 
     Args:
-        sizes: value of each symbolic size, such as ``{"batch": 32}``.
-        training: the mode, or None where no equation asks for it.
+        sizes: value of each symbolic size, such as ``{"batch": 32}``; symbolic itself where another capture is going on.
+        training: the mode, or None where no equation asks for it, or the flag of another capture.
     """
 
-    def __init__(self, sizes: dict[str, int], training: bool | None):
+    def __init__(self, sizes: dict[str, Any], training: bool | TrainingFlag | None):
         self.sizes, self.training = sizes, training
         self._made: dict[int, Any] = {}
 
@@ -56,6 +56,8 @@ class Instantiation:
             name, on_mode = eqn.primitive.name, first in modes
             if eqn.primitive is read_variable_p:
                 out = [eqn.params["variable"].value]
+            elif eqn.primitive is mode_p and isinstance(self.training, TrainingFlag):  # part of another capture: it stays open
+                out = [self.training.value]
             elif eqn.primitive is mode_p or (name == "convert_element_type" and on_mode):
                 modes.add(eqn.outvars[0])
                 out = [jnp.asarray(bool(self.training), eqn.outvars[0].aval.dtype)]

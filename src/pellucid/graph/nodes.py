@@ -174,6 +174,9 @@ class Walk:
     def _visit(self, eqn: Any, scope: str, times: float) -> None:
         here = f"{scope}/{jax_compat.scope(eqn)}".strip("/")
         marked = eqn.params["name"] if eqn.primitive.name == "name" else None
+        owner = owner_of(here, self.calls)
+        if marked is not None and marked not in self.calls and owner is not None and f"/{owner}".endswith(f"/{marked}"):
+            marked = owner  # in the capture of another model
         if marked in self.calls:
             self._feed(self.calls[marked], eqn)
             self._made_by(marked, eqn)
@@ -181,7 +184,6 @@ class Walk:
         inner = [j for j in jax_compat.nested_jaxprs(eqn) if self._has_calls(j, here)]
         if inner and self._enter(eqn, inner, here, times):
             return
-        owner = owner_of(here, self.calls)
         node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
         self._feed(node, eqn)
         self._count(node, eqn, times)
@@ -229,6 +231,17 @@ class Walk:
             return
         for around in self._around(node.path):
             around.flops += flops
+
+    def paths_of(self, eqns: Iterable[Any], scope: str = "") -> set[str]:
+        """The layer calls that equations are in, with those around them."""
+        found: set[str] = set()
+        for eqn in eqns:
+            here = f"{scope}/{jax_compat.scope(eqn)}".strip("/")
+            owner = eqn.params["name"] if eqn.primitive.name == "name" and eqn.params["name"] in self.calls else owner_of(here, self.calls)
+            found.update(node.path for node in self._around(owner or ""))
+            for inner in jax_compat.nested_jaxprs(eqn):
+                found |= self.paths_of(parts(inner).eqns, here)
+        return found
 
     # ---- Control flow that layers are called in ----
 

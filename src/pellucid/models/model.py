@@ -79,6 +79,7 @@ class Model(Layer):
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
+        nan: str | None = None,
     ) -> None:
         """Says how to train.
 
@@ -91,6 +92,9 @@ class Model(Layer):
             run_eagerly: whether ``call`` runs in Python on every step, for debugging.
             steps_per_execution: steps in one dispatch, or "auto".
             jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
+            nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite. It names the first
+                operation that was not, and the weights are those before that batch. Memory is needed for two more copies of
+                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
 
         Raises:
             ValueError: for unknown names; nothing is changed then.
@@ -98,8 +102,10 @@ class Model(Layer):
         whole = isinstance(steps_per_execution, int) and not isinstance(steps_per_execution, bool)
         if steps_per_execution != "auto" and (not whole or steps_per_execution < 1):  # type: ignore[operator]
             raise ValueError(f"compile: steps_per_execution={steps_per_execution!r}; expected a positive whole number or 'auto'.")
+        if nan not in (None, "raise"):
+            raise ValueError(f"compile: nan={nan!r}; expected 'raise' (stop at a loss or gradient that is not finite) or None.")
         settings = Settings(
-            optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution
+            optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan
         )
         settings.check_names()
         self._machine.compile(settings)
@@ -282,6 +288,57 @@ class Model(Layer):
         inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
         return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
 
+    def submodel(self, outputs: Any, name: str | None = None) -> Submodel:
+        """A model whose outputs are values inside this one. It shares the weights, and can be trained and nested.
+
+        Args:
+            outputs: path of a node of ``graph``, such as ``"hidden2"`` or ``"block/add"``, or a list or dict of paths. A list of
+                one path gives its value alone.
+            name: of the new model.
+
+        Raises:
+            KeyError: for a path that the graph does not have.
+            ValueError: where nothing was captured yet, or for a node inside a loop, whose values do not leave it.
+
+        Example:
+            >>> import numpy as np, pellucid
+            >>> class M(pellucid.Model):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.hidden, self.out = pellucid.layers.Dense(4), pellucid.layers.Dense(1)
+            ...     def call(self, x):
+            ...         return self.out(self.hidden(x))
+            >>> model = M()
+            >>> model.build((None, 3))
+            >>> model.submodel("hidden").predict(np.ones((2, 3)), verbose=0).shape
+            (2, 4)
+        """
+        if self.graph is None:
+            raise ValueError("submodel: `call` was not captured yet. Build the model first: model.build((None, …)) or model.capture(x).")
+        return Submodel(self, outputs, name)
+
+    def activations(self, x: Any, outputs: Any = None, batch_size: int | None = None) -> Any:
+        """The values inside the model for inputs, as NumPy arrays: what each node of the graph gives.
+
+        Args:
+            x: array, or list, tuple or dict of arrays, with the rows first.
+            outputs: path of a node, or a list of paths; by default all layers and operations at the model's own level.
+            batch_size: rows computed at once, all by default.
+
+        Returns:
+            The value where ``outputs`` is one path, else a dict of values by path.
+        """
+        data = ArrayData.check(x, where="activations")
+        if self.graph is None:
+            specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.x)
+            self._machine.captures.graph_for(specs, data.rows, False, "activations")
+        assert self.graph is not None
+        paths = outputs if outputs is not None else [n.path for n in self.graph.children() if n.outputs]
+        single = isinstance(paths, str)
+        model = Submodel(self, {path: path for path in ([paths] if single else paths)}, f"{self.name}_activations")
+        values = loop.predict(model._machine, x, batch_size or data.rows, 0, None)
+        return values[paths] if single else {path: values[path] for path in paths}
+
     def _build_nested(self, input_shape: Any) -> None:
         if frame.active_frame() is None and not is_calling():  # else the run that is going on makes the weights
             inputs = specs_from_shapes(input_shape, self.dtype)
@@ -314,6 +371,57 @@ class Model(Layer):
             return self.ledger.as_dict()
         print(self.ledger.story(type(self).__name__))
         return None
+
+
+class _Held:
+    """Keeps a model out of the sight of those who look for nested layers: only the layers that are used are nested."""
+
+    def __init__(self, model: Model):
+        self.model = model
+
+
+class Submodel(Model):
+    """The part of a model that gives some inner values; made by ``Model.submodel``. It shares the layers and their weights.
+
+    It holds no code of its own: its ``call`` is part of the other model's graph, which is captured where none serves.
+
+    Args:
+        model: that is cut.
+        outputs: path of a node, or a list of paths, or a dict of them.
+        name: of the new model.
+    """
+
+    def __init__(self, model: Model, outputs: Any, name: str | None = None):
+        super().__init__(name=name)
+        if isinstance(outputs, list | tuple) and len(outputs) == 1:
+            (outputs,) = outputs
+        self.paths, self._tree = jax.tree.flatten(outputs)
+        if not self.paths or not all(isinstance(path, str) for path in self.paths):
+            raise ValueError(f"submodel: outputs={outputs!r}; expected the path of a node, such as 'hidden2', or a list or dict of paths.")
+        self._of = _Held(model)
+        assert model.graph is not None
+        graph = model.graph.restricted(self.paths)
+        self.used = _layers_of(graph)
+        held = {v for layer in self.used for v in layer.variables}
+        self.own = [v for v in dict.fromkeys([*graph.reads, *graph.writes]) if v not in held]
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """The values of the nodes."""
+        values = self._of.model._machine.captures.run(inputs, training, self.paths, f"submodel {self.name!r}")
+        return jax.tree.unflatten(self._tree, values)
+
+
+def _layers_of(graph: Graph) -> list[Layer]:
+    """The layers whose weights a graph uses: those that hold no other called one, and those that use weights of their own."""
+    read = {*graph.reads, *graph.writes}
+    around = {n.parent for n in graph.calls}
+    inner = {v for n in graph.calls if n.path not in around and n.layer is not None for v in n.layer.variables}
+    found = [
+        n.layer
+        for n in graph.calls
+        if n.layer is not None and (n.path not in around or any(v in read and v not in inner for v in n.layer._own_variables()))
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _flat(logs: dict[str, Any], as_dict: bool) -> Any:
