@@ -109,6 +109,19 @@ def test_variables_are_the_counter_the_rate_and_the_slots():
     assert all(not v.trainable for v in optimizer.variables) and len({v.path for v in optimizer.variables}) == len(shapes)
 
 
+def test_slots_are_named_after_what_they_are_and_their_variable():
+    weights = [pellucid.Variable(START, name="kernel"), pellucid.Variable(START[:1], name="bias")]
+    for optimizer, kinds, shared in (
+        (optimizers.Adam(0.1), ["momentum", "velocity"], ["power_1", "power_2"]),
+        (optimizers.SGD(0.1, momentum=0.9, name="opt"), ["trace"], []),
+        (optimizers.get(optax.chain(optax.trace(0.5), optax.trace(0.9))), ["0/trace", "1/trace"], []),
+        (optimizers.get(optax.adam(0.1)), ["mu", "nu"], ["count"]),
+    ):
+        optimizer.build(weights)
+        expected = [f"{kind}/{v}" for kind in kinds for v in ("kernel", "bias")] + shared
+        assert sorted(v.path for v in optimizer.variables[2:]) == sorted(f"{optimizer.name}/{path}" for path in expected)
+
+
 def test_each_step_counts_and_zero_gradients_change_nothing():
     optimizer, w = optimizers.SGD(0.1), pellucid.Variable(START)
     optimizer.apply([jnp.zeros(3)], [w])
@@ -136,6 +149,49 @@ def test_slots_belong_to_their_variables():
         optimizer.apply([-gradient], [b])
         alone.apply([gradient], [c])
     np.testing.assert_allclose(a.numpy(), c.numpy(), rtol=1e-6)
+
+
+KEEPERS = {
+    **{rule: RULES[rule] for rule in ("SGD with momentum", "Adam", "AdamW", "RMSprop, centered with momentum")},
+    "optax adam": lambda k: k.optimizers.get(optax.adam(0.1)),
+    "optax, masked": lambda k: k.optimizers.get(optax.masked(optax.adam(0.1), lambda p: [x.ndim == 1 for x in p])),
+    "optax, by label": lambda k: k.optimizers.get(
+        optax.multi_transform({1: optax.adam(0.1), 2: optax.lion(0.1)}, lambda p: [x.ndim for x in p])
+    ),
+    "optax, accumulated": lambda k: k.optimizers.get(optax.MultiSteps(optax.sgd(0.1, momentum=0.9), 2)),
+}
+
+
+@pytest.mark.parametrize("rule", KEEPERS)
+def test_a_variable_keeps_its_slots_whichever_others_are_changed_beside_it(rule):
+    """`b` is frozen for a while, and `late` is unfrozen late: `a` takes the steps that it takes alone."""
+    optimizer, alone = KEEPERS[rule](pellucid), KEEPERS[rule](pellucid)
+    a, b, late, expected = (pellucid.Variable(v) for v in (START, np.ones((2, 2), "float32"), START[:1], START))
+    gradients = {a: GRADIENTS, b: [np.full((2, 2), g[0]) for g in GRADIENTS], late: [g[:1] for g in GRADIENTS]}
+    for number, variables in enumerate(([a, b], [a], [late, b, a], [b, a], [a, late])):
+        optimizer.apply([gradients[v][number] for v in variables], variables)
+        alone.apply([GRADIENTS[number]], [expected])
+        np.testing.assert_allclose(a.numpy(), expected.numpy(), rtol=1e-6, atol=1e-7)
+    assert len({v.path for v in optimizer.variables}) == len(optimizer.variables)
+
+
+def test_a_variable_that_rests_goes_on_with_its_own_momentum():
+    optimizer, a, b = optimizers.SGD(1.0, momentum=0.5), pellucid.Variable(0.0), pellucid.Variable(0.0)
+    for variables in ([a, b], [a], [a], [a, b]):
+        optimizer.apply([np.float32(-1.0)] * len(variables), variables)
+    assert float(b) == 1.0 + 1.5  # the velocity was 1, and half of it is kept
+    assert float(a) == 1.0 + 1.5 + 1.75 + 1.875
+
+
+def test_slots_of_a_rule_that_was_left_do_not_come_back():
+    optimizer, w = optimizers.SGD(1.0, momentum=0.5), pellucid.Variable(0.0)
+    for momentum in (0.5, 0.0, 0.5):
+        optimizer.momentum = momentum
+        optimizer.apply([np.float32(-1.0)], [w])
+    assert float(w) == 3.0 and len(optimizer.variables) == 3
+    optimizer.momentum = 0.25  # the same slots serve
+    optimizer.apply([np.float32(-1.0)], [w])
+    assert float(w) == 3.0 + 1.25
 
 
 def test_half_precision_weights_stay_half():
@@ -182,8 +238,11 @@ def test_a_config_makes_an_equal_optimizer(rule):
         lambda: optax.adam(0.1),
         lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(0.1, momentum=0.9)),
         lambda: optax.lion(optax.cosine_decay_schedule(0.1, 5)),
+        lambda: optax.chain(optax.add_noise(0.1, 0.5, 0), optax.sgd(0.1)),
+        lambda: optax.masked(optax.sgd(0.1), [True]),
+        lambda: optax.flatten(optax.adam(0.1)),
     ],
-    ids=["adam", "clipped", "a schedule of its own"],
+    ids=["adam", "clipped", "a schedule of its own", "random keys", "a mask as a list", "flattened"],
 )
 def test_an_optax_transformation_is_used_as_it_is(make):
     transformation = make()

@@ -182,7 +182,6 @@ def test_a_layer_frozen_after_compile_is_not_trained():
     assert model.ledger.call_count == 1
 
 
-@pytest.mark.xfail(strict=True, reason="slots belong to the whole list of trainable variables: another list begins with new ones")
 def test_freezing_a_layer_keeps_the_momentum_of_the_others():
     model = compiled(Deep(), optimizer=pellucid.optimizers.SGD(RATE, momentum=0.9))
     expected = compiled(Deep(), like=model, optimizer=pellucid.optimizers.SGD(RATE, momentum=0.9))
@@ -399,7 +398,6 @@ def test_a_model_inside_a_model_trains_with_it():
     np.testing.assert_allclose(outer.predict(X, verbose=0), 2 * inner.predict(X, verbose=0), rtol=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="the optimizer's rule is in the key of every program, also of those that predict")
 def test_compiling_again_keeps_weights_graphs_and_predict_programs():
     model = compiled(Deep())
     fit(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,24 @@ from pellucid.core.registry import Registry
 from pellucid.core.variable import Variable
 
 registry = Registry("optimizer")
+
+
+class _SlotKey(NamedTuple):
+    """Which slot: of a variable, or (None) of all of them; where in the state of a rule; of which type."""
+
+    owner: Variable | None
+    path: str
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+class _State(NamedTuple):
+    """The state of optax for some variables: its structure, and its leaves as slots."""
+
+    tree: Any
+    keys: list[_SlotKey]
+    slots: list[Variable]
+    random: list[Any]  # the algorithm of a leaf that is a random key, else None: a slot holds its numbers
 
 
 class Optimizer:
@@ -35,7 +53,9 @@ class Optimizer:
         self.schedule: Callable | None = learning_rate if callable(learning_rate) else None
         rate = learning_rate.value if isinstance(learning_rate, Variable) else 0.0 if self.schedule else learning_rate
         self._learning_rate = _slot(np.asarray(rate, "float32"), f"{self.name}/learning_rate")
-        self._slots: dict[tuple[Variable, ...], tuple[tuple, Any, list[Variable]]] = {}
+        self._slots: dict[_SlotKey, Variable] = {}
+        self._states: dict[tuple[Variable, ...], _State] = {}  # of the present rule
+        self._stated_rule: tuple | None = None
 
     def transformation(self, rate: Any) -> Any:
         """The update rule as an optax ``GradientTransformation``, whose updates are subtracted.
@@ -71,38 +91,66 @@ class Optimizer:
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Creates the slots for variables, in one go. Those that exist are kept while the rule has the same ones."""
+        self.slots(variables)
+
+    def slots(self, variables: Sequence[Variable]) -> list[Variable]:
+        """The slots that a step with these variables uses; those that are missing are made.
+
+        A slot belongs to its variable, whichever others are changed beside it: freezing a layer restarts no other's. What belongs
+        to none of them, such as a counter, is shared by all.
+        """
+        return self._state(variables).slots
+
+    def _state(self, variables: Sequence[Variable]) -> _State:
         key, rule = tuple(variables), self.rule()
-        made = self._slots.get(key)
-        if made is not None and made[0] == rule:
-            return
-        init = self.transformation(0.0).init
-        values = [v.array for v in variables]
-        state = jax.eval_shape(init, values)
-        leaves, tree = jax.tree.flatten(state)
-        if made is not None and made[1] == tree:
-            self._slots[key] = rule, *made[1:]
-            return
-        if leaves:  # one small program: op by op would compile each of them
-            leaves = jax.tree.leaves(jax.jit(init)(values))
-        paths = [jax.tree_util.keystr(p).strip("[].'").replace("'", "") for p, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
-        self._slots[key] = rule, tree, [_slot(leaf, f"{self.name}/{path}") for leaf, path in zip(leaves, paths, strict=True)]
+        if rule != self._stated_rule:
+            self._states.clear()
+        if key not in self._states:
+            state = self._make_state(key)
+            if rule != self._stated_rule:  # what this rule has no use for shall not come back, outdated, with another one
+                paths = {slot.path for slot in state.keys}
+                self._slots = {slot: variable for slot, variable in self._slots.items() if slot.path in paths}
+            self._states[key], self._stated_rule = state, rule
+        return self._states[key]
+
+    def _make_state(self, variables: tuple[Variable, ...]) -> _State:
+        """The state of optax for some variables, in slots, which are made where they do not exist."""
+        random: list[Any] = []
+
+        def init(values: list[Any]) -> Any:
+            state = self.transformation(0.0).init(values)
+            random[:] = [jax.random.key_impl(leaf) if _is_random_key(leaf) else None for leaf in jax.tree.leaves(state)]
+            return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_random_key(leaf) else leaf, state)
+
+        spec = jax.eval_shape(init, [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables])
+        keys = [
+            _SlotKey(None if owner is None else variables[owner], path, tuple(leaf.shape), leaf.dtype)
+            for (owner, path), leaf in zip(_places(spec, len(variables)), jax.tree.leaves(spec), strict=True)
+        ]
+        if any(key not in self._slots for key in keys):
+            with jax.ensure_compile_time_eval():  # one small program: op by op would compile each of them
+                values = jax.tree.leaves(jax.jit(init)([v.array for v in variables]))
+            for key, value in zip(keys, values, strict=True):
+                if key not in self._slots:
+                    where = [] if key.owner is None else [key.owner.path]
+                    self._slots[key] = _slot(value, "/".join([self.name, key.path, *where]))
+        return _State(jax.tree.structure(spec), keys, [self._slots[key] for key in keys], random)
 
     @property
     def variables(self) -> list[Variable]:
         """The step counter, the learning rate and all slots."""
-        return [self.iterations, self._learning_rate, *(v for *_, slots in self._slots.values() for v in slots)]
+        return [self.iterations, self._learning_rate, *self._slots.values()]
 
     def apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
         """Changes variables by their gradients, in the given order."""
-        self.build(variables)
-        _, tree, slots = self._slots[tuple(variables)]
-        state = jax.tree.unflatten(tree, [s.value for s in slots])
+        made = self._state(variables)
+        state = jax.tree.unflatten(made.tree, [_leaf(slot.value, random) for slot, random in zip(made.slots, made.random, strict=True)])
         values = [v.value for v in variables]
         rate = jnp.asarray(self.learning_rate if self.schedule is not None else self._learning_rate.value, "float32")
         updates, state = self.transformation(rate).update(list(grads), state, values)
         self._descend(variables, values, updates)
-        for slot, value in zip(slots, jax.tree.leaves(state), strict=True):
-            slot.assign(value)
+        for slot, value in zip(made.slots, jax.tree.leaves(state), strict=True):
+            slot.assign(jax.random.key_data(value) if _is_random_key(value) else value)
         self.iterations.assign(self.iterations.value + 1)
 
     def _descend(self, variables: Sequence[Variable], values: list[Any], updates: list[Any]) -> None:
@@ -155,6 +203,42 @@ def get(identifier: Any) -> Optimizer:
     if not isinstance(made, Optimizer):
         raise TypeError(f"optimizer={identifier!r}; expected a name, an Optimizer or an optax.GradientTransformation.")
     return made
+
+
+def _is_random_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _leaf(value: Any, random: Any) -> Any:
+    return value if random is None else jax.random.wrap_key_data(value, impl=random)
+
+
+def _places(state: Any, count: int) -> list[tuple[int | None, str]]:
+    """(place of the variable it belongs to or None, path) of each leaf of a state of ``count`` variables.
+
+    Rules get the variables as a list. So a list of that length in their state, the outermost, has an entry for each variable.
+    """
+
+    def one_each(node: Any) -> bool:
+        return type(node) is list and len(node) == count
+
+    found: list[tuple[int | None, tuple]] = []
+    for path, node in jax.tree_util.tree_flatten_with_path(state, is_leaf=one_each)[0]:
+        entries = enumerate(node) if one_each(node) else [(None, node)]
+        found += [(owner, (*path, *inner)) for owner, entry in entries for inner, _ in jax.tree_util.tree_flatten_with_path(entry)[0]]
+    names: dict[str, set[tuple]] = {}
+    for _, path in found:
+        names.setdefault(_name(path), set()).add(path)
+    return [(owner, _name(path) if len(names[_name(path)]) == 1 else _full_name(path)) for owner, path in found]
+
+
+def _name(path: tuple) -> str:
+    """``momentum``: the names on a path, without the positions in a chain of transformations."""
+    return _full_name(tuple(key for key in path if not isinstance(key, jax.tree_util.SequenceKey))) or "state"
+
+
+def _full_name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _slot(value: Any, name: str) -> Variable:

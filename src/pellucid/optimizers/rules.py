@@ -43,8 +43,8 @@ class SGD(Optimizer):
 
 
 class _Moments(NamedTuple):
-    first: Any
-    second: Any
+    momentum: Any  # running mean of the gradient
+    velocity: Any  # running mean of its square
     power_1: Any  # beta_1 to the step number
     power_2: Any
 
@@ -85,8 +85,8 @@ class Adam(Optimizer):
             return _Moments(zeros, [jnp.zeros_like(p) for p in params], jnp.ones(()), jnp.ones(()))
 
         def update(grads: list, state: _Moments, params: Any = None) -> tuple[list, _Moments]:
-            first = [m + (g - m) * (1 - self.beta_1) for m, g in zip(state.first, grads, strict=True)]
-            second = [v + (jnp.square(g) - v) * (1 - self.beta_2) for v, g in zip(state.second, grads, strict=True)]
+            first = [m + (g - m) * (1 - self.beta_1) for m, g in zip(state.momentum, grads, strict=True)]
+            second = [v + (jnp.square(g) - v) * (1 - self.beta_2) for v, g in zip(state.velocity, grads, strict=True)]
             power_1, power_2 = state.power_1 * self.beta_1, state.power_2 * self.beta_2
             scale = rate * jnp.sqrt(1 - power_2) / (1 - power_1)
             updates = [scale * m / (jnp.sqrt(v) + self.epsilon) for m, v in zip(first, second, strict=True)]

@@ -83,7 +83,8 @@ class Machine:
         """
         variables = self._trainable(graph) if purpose == "train" else ()
         specs, tree = jax.tree.flatten(batch)
-        key = (purpose, graph, form, tree, tuple((s.shape, str(s.dtype)) for s in specs), objective, variables, self._rule())
+        trains = (variables, *self._rule_and_slots(variables)) if purpose == "train" else ()
+        key = (purpose, graph, form, tree, tuple((s.shape, str(s.dtype)) for s in specs), objective, *trains)
         with self._lock:
             if key not in self._programs:
                 program = self._make(purpose, graph, tree, specs, form, objective, variables)
@@ -93,13 +94,14 @@ class Machine:
                 self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}
             return self._programs[key]
 
-    def _rule(self) -> Any:
-        """What a program holds of the optimizer beside its variables."""
-        return None if self.settings is None else self.settings.optimizer.rule()
+    def _rule_and_slots(self, variables: tuple[Variable, ...]) -> tuple:
+        """What a program for training holds of the optimizer."""
+        optimizer = self.need_settings("fit").optimizer
+        return optimizer.rule(), tuple(optimizer.slots(variables))
 
     def state_of_training(self) -> tuple:
         """Changes when a program for training may have to be another one."""
-        return Layer.version, Variable.version, self._rule()
+        return Layer.version, Variable.version, None if self.settings is None else self.settings.optimizer.rule()
 
     def _trainable(self, graph: Graph) -> tuple[Variable, ...]:
         """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
@@ -119,7 +121,6 @@ class Machine:
         assert objective is not None
         assert self.settings is not None
         if purpose == "train":
-            self.settings.optimizer.build(variables)
             step = steps.train_step(forward, objective, self.settings.optimizer, variables)
         else:
             step = steps.test_step(forward, objective)
