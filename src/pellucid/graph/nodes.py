@@ -140,6 +140,7 @@ class Walk:
         self._share = 1.0 / (graph.signature.batch_size or 1)
         self._producers: dict[Any, tuple[str, ...]] = {}
         self._reads: dict[Any, Variable] = {}
+        self._times: dict[str, int] = {}
         self._operations: dict[tuple, list[_Operation]] = {}
         self._root = graph.layer
         self._run(graph)
@@ -296,10 +297,11 @@ class Walk:
         return node
 
     def _free(self, path: str) -> str:
-        taken, number = {**self.calls, **self.nodes}, 1
-        while (found := path if number == 1 else f"{path}#{number}") in taken:
-            number += 1
-        return found
+        while True:
+            number = self._times[path] = self._times.get(path, 0) + 1
+            found = path if number == 1 else f"{path}#{number}"
+            if found not in self.calls:
+                return found
 
     def _name_values(self, outvars: Sequence[Any]) -> None:
         """Fills in what operations take and give: what comes from outside their equations, what is used outside."""
