@@ -85,7 +85,6 @@ def test_an_epoch_left_in_the_middle_leaves_no_thread(end):
     assert not started[0].is_alive()
 
 
-@pytest.mark.xfail(strict=True, reason="_Prefetch._work looks at _stop when it puts a block, not before it gathers the next")
 def test_a_closed_feed_gathers_no_more_rows():
     """A thread that goes on over all that is left of a large data set would keep a core busy."""
 

@@ -89,7 +89,6 @@ class Objective:
         if not any(self.losses) and not with_losses:
             raise ValueError("compile: loss=None, and `call` adds no loss with add_loss; expected a loss, for example loss='mse'.")
         self.weights = [1.0 if w is None else _number("loss_weights", w) for w in self._for_outputs(settings.loss_weights, "loss_weights")]
-        several = self.count > 1
         with_loss = [f"{name}_loss" for name, loss in zip(names, self.losses, strict=True) if loss is not None]
         self.loss_names = with_loss if len(with_loss) > 1 else []
         self.tracker = LossTracker(["loss", *self.loss_names])
@@ -104,10 +103,23 @@ class Objective:
                         if targets[output] is not None
                         else metrics_module.get(one)
                     )
-                    log_name = f"{names[output]}_{metric.name}" if several else metric.name
-                    self.metrics.append(OutputMetric(metric, output, log_name, weighted))
+                    self._add_metric(metric, output, weighted)
 
     # ---- Matching ----
+
+    def _add_metric(self, metric: Metric, output: int, weighted: bool) -> None:
+        """Enters a metric, under a name of its own in the logs."""
+        if any(m.metric is metric for m in self.metrics):
+            raise ValueError(
+                f"compile: the metric object {metric.name!r} is given more than once, and its state would mix what it is given for; "
+                "expected an object (or a name) for each use."
+            )
+        prefix = f"{self.names[output]}_" if self.count > 1 else ""
+        weighted_name = f"weighted_{metric.name}" if weighted else metric.name
+        taken = {*self.tracker.names, *(m.log_name for m in self.metrics)}
+        candidates = [metric.name, weighted_name, *(f"{weighted_name}_{i}" for i in range(1, len(taken) + 1))]
+        log_name = next(prefix + name for name in candidates if prefix + name not in taken)
+        self.metrics.append(OutputMetric(metric, output, log_name, weighted))
 
     def _for_outputs(self, given: Any, argument: str, broadcast: bool = False) -> list[Any]:
         if given is None:
@@ -195,6 +207,11 @@ class Objective:
                     f"y has no target for output {name!r}, which has the loss {loss.name!r}; expected an array, or no loss for it."
                 )
             value = loss(target, output, sample_weight=weight, rows=rows)
+            if jnp.ndim(value):
+                raise ValueError(
+                    f"compile: the loss {loss.name!r} of output {name!r} gives shape {value.shape}, with reduction={loss.reduction!r}; "
+                    "expected one number to minimise: give it reduction='sum_over_batch_size', or 'sum'."
+                )
             parts.append(value)
             weighted = value if factor == 1.0 else factor * value
             total = weighted if total is None else total + weighted

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -163,9 +164,21 @@ class Runner:
         return self.machine.program(self.purpose, graph, self._specs(block.batch_size), form, self.objective, reason)
 
 
+def _beside_an_epoch(function: Callable) -> Callable:
+    """Wraps what callbacks may call in the middle of an epoch of the same model."""
+
+    @functools.wraps(function)
+    def wrapped(machine: Machine, *args: Any, **kwargs: Any) -> Any:
+        with machine.means_of_an_epoch_kept():
+            return function(machine, *args, **kwargs)
+
+    return wrapped
+
+
 # ---- fit ----
 
 
+@_beside_an_epoch
 def fit(
     machine: Machine,
     x: Any,
@@ -223,7 +236,8 @@ def fit(
             runner.reset()
             if bar:
                 bar.begin(f"Epoch {epoch + 1}/{epochs} ", runner.batches)
-            last = _one_pass(runner, waiting, "train", others, bar)
+            with machine.epoch():
+                last = _one_pass(runner, waiting, "train", others, bar)
             if epoch + 1 < epochs:  # gathered while the device still computes
                 waiting = feed.epoch(next(orders))
             logs = last()
@@ -332,6 +346,7 @@ def _bar(verbose: Any) -> ProgressBar | None:
 # ---- evaluate, predict, single batches ----
 
 
+@_beside_an_epoch
 def evaluate(
     machine: Machine, data: ArrayData, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None
 ) -> dict[str, Any]:
@@ -388,6 +403,7 @@ def _fetched(outputs: Any, real: int | None, room: int | None) -> tuple[Any, Non
     return jax.tree.map(lambda o: np.array(np.asarray(o)[:real] if np.shape(o)[:1] == (room,) else o), outputs), None, None
 
 
+@_beside_an_epoch
 def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any:
     """One step with one batch: logs (train, test) or outputs (predict)."""
     if purpose != "predict":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,7 +20,11 @@ from pellucid.training.programs import Form, Program, choose_form
 
 
 class Machine:
-    """Graphs, programs and settings of one model. Everything in it can be made again from the model, apart from the settings."""
+    """Graphs, programs and settings of one model.
+
+    Graphs, programs, losses and metrics are made again from the model and the settings when they are needed; the ledger, the means
+    so far and the last history are not.
+    """
 
     def __init__(self, layer: Layer):
         self.layer = layer
@@ -30,12 +36,14 @@ class Machine:
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
         self._trainable_at: tuple[Any, tuple[Variable, ...]] | None = None
+        self._in_epoch = False
 
     def compile(self, settings: Settings) -> None:
         """Takes new settings. Programs made with the old ones are dropped, graphs stay."""
-        self.settings = settings
-        self._objectives.clear()
-        self._programs = {k: p for k, p in self._programs.items() if k[0] == "predict"}
+        with self._lock:
+            self.settings = settings
+            self._objectives = {}
+            self._programs = {k: p for k, p in self._programs.items() if k[0] == "predict"}
 
     def need_settings(self, where: str) -> Settings:
         """The settings, or an error that says to call ``compile``."""
@@ -47,7 +55,7 @@ class Machine:
 
     @property
     def objective(self) -> Objective | None:
-        """The losses and metrics in use: the newest."""
+        """The newest losses and metrics, which serve the outputs and targets that were new last."""
         return next(reversed(self._objectives.values()), None)
 
     def objective_for(self, outputs: Any, names: list[str], y: Any, with_losses: bool, where: str) -> Objective:
@@ -56,9 +64,36 @@ class Machine:
         leaves, tree = jax.tree.flatten(outputs)
         kinds = tuple((len(leaf.shape), tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in (*leaves, *jax.tree.leaves(y)))
         key = (tree, tuple(names), jax.tree.structure(y), kinds, with_losses)
-        if key not in self._objectives:
-            self._objectives[key] = Objective(settings, outputs, names, y, with_losses)
-        return self._objectives[key]
+        with self._lock:
+            if key not in self._objectives:
+                self._objectives = {**self._objectives, key: Objective(settings, outputs, names, y, with_losses)}
+            return self._objectives[key]
+
+    @contextlib.contextmanager
+    def epoch(self) -> Iterator[None]:
+        """While it lasts, the means of losses and metrics are those of an epoch of training."""
+        before, self._in_epoch = self._in_epoch, True
+        try:
+            yield
+        finally:
+            self._in_epoch = before
+
+    @contextlib.contextmanager
+    def means_of_an_epoch_kept(self) -> Iterator[None]:
+        """Where an epoch is under way, a callback does what is inside: it has means of its own, the epoch gets its own back."""
+        if not self._in_epoch:
+            yield
+            return
+        kept = [(v, v.value) for objective in self._objectives.values() for v in objective.variables]
+        for objective in self._objectives.values():
+            objective.reset()
+        self._in_epoch = False
+        try:
+            yield
+        finally:
+            self._in_epoch = True
+            for variable, value in kept:
+                variable.assign(value)
 
     # ---- Programs ----
 

@@ -166,6 +166,8 @@ class _Prefetch:
     def _work(self, make: Any, spans: list[Any]) -> None:
         try:
             for span in spans:
+                if self._stop.is_set():
+                    return
                 self._put(make(span))
         except BaseException as error:
             self._put(error)
