@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,23 +133,49 @@ def bind_read(variable: Any) -> Any:
 
 
 class Traced:
-    """A stateful function run once: its reads are equations, its writes are extra outputs."""
+    """A stateful function run once on abstract inputs: its reads are equations, its writes are extra outputs.
 
-    def __init__(self, function: Callable, *specs: Any):
+    Args:
+        function: that is run.
+        specs: structures of ``ShapeDtypeStruct``s.
+        observer: a capture, which is told of layer calls; losses that layers add to it follow the outputs.
+    """
+
+    def __init__(self, function: Callable, *specs: Any, observer: Any = None):
         def run(*args: Any) -> Any:
-            with Frame(missing=bind_read) as frame:
+            with Frame(missing=bind_read, observer=observer) as frame:
+                if observer is not None:
+                    observer.frame = frame
                 leaves, self.tree = jax.tree.flatten(function(*args))
+                losses = observer.take_losses() if observer is not None else []
                 self.writes[:] = frame.written
-                return leaves, [frame.values[v] for v in self.writes]
+                return [*leaves, *losses, *(frame.values[v] for v in self.writes)]
 
         self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)
+
+    @functools.cached_property
+    def reads(self) -> list[Any]:
+        """The variables read, in the order of their first reads."""
+        return list(dict.fromkeys(e.params["variable"] for e in jax_compat.parts(self.jaxpr).eqns if e.primitive is read_variable_p))
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether running it calls back to Python, for example to print."""
+        return jax_compat.calls_back(self.jaxpr)
 
     def __call__(self, *args: Any) -> tuple[Any, dict]:
         """(outputs, what it writes) for given inputs, with the variables' values of this moment."""
         values = _evaluate(self.jaxpr, jax.tree.leaves(args))
         count = self.tree.num_leaves
         return jax.tree.unflatten(self.tree, values[:count]), dict(zip(self.writes, values[count:], strict=True))
+
+    def run(self, *args: Any) -> Any:
+        """The outputs for given inputs; what it writes goes to the active frame."""
+        outputs, new = self(*args)
+        for variable, value in new.items():
+            variable.assign(value)
+        return outputs
 
 
 def _evaluate(jaxpr: Any, args: Sequence[Any]) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import sys
 import threading
 import time
@@ -18,13 +17,11 @@ from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, seeds
-from pellucid.core.frame import Frame, bind_read, read_variable_p, require_frame_trace
+from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
-from pellucid.core.variable import Variable
 from pellucid.graph import effects, guards
 from pellucid.graph.graph import BATCH, Graph, Signature, SizeGuard, Value, is_none
-from pellucid.graph.instantiate import Instantiation
 from pellucid.graph.nodes import Node, spec_of
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
@@ -137,50 +134,6 @@ def _asker() -> Any:
     return sys._getframe(3)
 
 
-@dataclasses.dataclass(eq=False)
-class Trace:
-    """One run of a stateful function as equations: its reads are equations, its writes follow the outputs."""
-
-    jaxpr: Any
-    output_tree: Any
-    writes: list[Variable]
-
-    @functools.cached_property
-    def reads(self) -> list[Variable]:
-        """The variables read, in the order of their first reads."""
-        return list(dict.fromkeys(e.params["variable"] for e in jax_compat.parts(self.jaxpr).eqns if e.primitive is read_variable_p))
-
-    @property
-    def has_effects(self) -> bool:
-        """Whether running it calls back to Python, for example to print."""
-        return jax_compat.calls_back(self.jaxpr)
-
-    def run(self, leaves: list[Any]) -> Any:
-        """The outputs for given inputs, in the trace and frame that are active."""
-        values = Instantiation({}, None).run(self.jaxpr, leaves)
-        count = self.output_tree.num_leaves
-        for variable, value in zip(self.writes, values[count:], strict=True):
-            variable.assign(value)
-        return jax.tree.unflatten(self.output_tree, values[:count])
-
-
-def trace(function: Callable, specs: list[Any], capture: Capture | None = None) -> Trace:
-    """Runs a stateful function once on abstract inputs. Losses that layers add to the capture follow the outputs."""
-    found: dict[str, Any] = {}
-
-    def run(*leaves: Any) -> list[Any]:
-        with Frame(missing=bind_read, observer=capture) as frame:
-            if capture is not None:
-                capture.frame = frame
-            outputs, tree = jax.tree.flatten(function(*leaves))
-            losses = capture.take_losses() if capture is not None else []
-            found.update(tree=tree, writes=list(frame.written))
-            return [*outputs, *losses, *(frame.values[v] for v in frame.written)]
-
-    jaxpr = jax.make_jaxpr(run)(*specs)
-    return Trace(jaxpr, found["tree"], found["writes"])
-
-
 def signature_of(inputs: Any, batch_size: int | None) -> Signature:
     """The signature of inputs: a first axis of the batch's size is the batch, one of another size is what it is."""
     leaves, tree = jax.tree.flatten(inputs, is_leaf=is_none)
@@ -251,13 +204,13 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
             return layer(inputs)
 
     with not_building(), _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
-        traced = trace(run, specs, capture)
+        traced = Traced(run, *specs, observer=capture)
     graph = Graph(
         layer=layer,
         jaxpr=traced.jaxpr,
         signature=signature,
-        output_tree=traced.output_tree,
-        output_count=traced.output_tree.num_leaves,
+        output_tree=traced.tree,
+        output_count=traced.tree.num_leaves,
         calls=capture.calls,
         writes=traced.writes,
         losses=capture.loss_count,

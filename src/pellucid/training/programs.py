@@ -20,9 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pellucid.core.frame import Frame
+from pellucid.core.frame import Frame, Traced
 from pellucid.core.variable import Variable, dispatching
-from pellucid.graph.capture import Trace, trace
 from pellucid.graph.cost import Cost
 from pellucid.training.data import Block
 
@@ -51,10 +50,20 @@ class Program:
         specs: ``ShapeDtypeStruct`` of each array of a batch.
         form: the layout.
         results: a stateful function without arguments whose value is wanted after the last step, or None.
+        check: says, from the variables before and after a dispatch, whether all went well; see ``training.nonfinite``. The
+            arrays before a dispatch are kept then: it writes into those of an earlier one.
     """
 
-    def __init__(self, step: Callable, batch_tree: Any, specs: list[jax.ShapeDtypeStruct], form: Form, results: Callable | None = None):
-        self.form = form
+    def __init__(
+        self,
+        step: Callable,
+        batch_tree: Any,
+        specs: list[jax.ShapeDtypeStruct],
+        form: Form,
+        results: Callable | None = None,
+        check: Any = None,
+    ):
+        self.form, self.check = form, check
         mask = jax.ShapeDtypeStruct((form.batch_size,), "float32")
         count = jax.ShapeDtypeStruct((), "float32")
 
@@ -63,7 +72,7 @@ class Program:
             batch = jax.tree.unflatten(batch_tree, arrays)
             return step(batch, rows if form.masked else None, count if form.masked else float(form.batch_size))
 
-        self.step: Trace = trace(run, [*specs, mask, count])
+        self.step = Traced(run, *specs, mask, count)
         self.log_names: list[str] = []
 
         def run_results() -> list[Any]:
@@ -71,31 +80,39 @@ class Program:
             self.log_names = list(logs)
             return list(logs.values())
 
-        self.results: Trace | None = None if results is None else trace(run_results, [])
+        self.results = None if results is None else Traced(run_results)
         read = dict.fromkeys([*self.step.reads, *(self.results.reads if self.results else ())])
         self.writes: list[Variable] = list(self.step.writes)
         self.reads: list[Variable] = [v for v in read if v not in set(self.writes)]
         self.calls_back = self.step.has_effects
         # a program that calls Python may fail in the middle, and a donated weight would be gone then
-        self._jitted = jax.jit(self._pure, donate_argnums=() if self.calls_back else (0,))
+        self._recycles = check is not None and not self.calls_back
+        donated = () if self.calls_back else (0,) if self._recycles else (1,)
+        self._jitted = jax.jit(self._pure, donate_argnums=donated, keep_unused=self._recycles)
         self._compiled: Any = None
         self._lock = threading.Lock()
         self.entry: Any = None  # of the ledger
         self.graph: Any = None
+        self.batch_tree = batch_tree
 
     # ---- The pure function ----
 
-    def _pure(self, written: list, read: list, arrays: list, first: Any, steps: Any, rows: Any) -> tuple[list, Any]:
+    def step_inputs(self, arrays: list, i: Any, rows: Any) -> list[Any]:
+        """The inputs of one step of a block: its arrays of a batch, the mask of real rows, and their number."""
+        size = self.form.batch_size
+        batch = arrays if self.form.capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
+        start = i * size
+        mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
+        return [*batch, mask, jnp.clip(rows - start, 0, size).astype("float32")]
+
+    def _pure(self, spare: list, written: list, read: list, arrays: list, first: Any, steps: Any, rows: Any) -> tuple[list, Any]:
         fixed = dict(zip(self.reads, read, strict=True))
         size, capacity = self.form.batch_size, self.form.capacity
+        before = {**fixed, **dict(zip(self.writes, written, strict=True))}
 
         def one(i: Any, written: list) -> tuple[list, Any]:
-            batch = arrays if capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
-            start = i * size
-            mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
-            count = jnp.clip(rows - start, 0, size).astype("float32")
             with Frame({**fixed, **dict(zip(self.writes, written, strict=True))}) as frame:
-                outputs = self.step.run([*batch, mask, count])
+                outputs = self.step.run(*self.step_inputs(arrays, i, rows))
                 return [frame.values[v] for v in self.writes], outputs
 
         if self.form.loop:
@@ -111,26 +128,37 @@ class Program:
         else:
             written, outputs = one(first, written)
         if self.results is not None:
-            with Frame({**fixed, **dict(zip(self.writes, written, strict=True))}):
-                outputs = _packed(self.results.run([]))
+            after = {**fixed, **dict(zip(self.writes, written, strict=True))}
+            with Frame(after):
+                outputs = _packed(self.results.run(), [] if self.check is None else [self.check(before, after)])
         return written, outputs
 
     # ---- Dispatch ----
 
-    def dispatch(self, block: Block, first: int = 0, steps: int = 1) -> Any:
+    def dispatch(self, block: Block, first: int = 0, steps: int = 1, spare: list | None = None) -> Any:
         """Starts some steps of a block and assigns the new values of variables. Nothing is waited for.
+
+        Args:
+            block: the batches.
+            first: the first step.
+            steps: their number.
+            spare: arrays that nobody needs any more, for the results of a program with a check.
 
         Returns:
             what the step (or ``results``) gives, on the device.
         """
         numbers = (np.int32(first), np.int32(steps), np.int32(block.rows))
         if self._compiled is None:
-            self._compile([v.array for v in self.writes], [v.array for v in self.reads], block.arrays, *numbers)
+            own = [v.array for v in self.writes]
+            self._compile(own if self._recycles else [], own, [v.array for v in self.reads], block.arrays, *numbers)
         # a program that calls Python donates nothing, and what it calls may read weights
         with interrupts_held(), contextlib.nullcontext() if self.calls_back else dispatching:
-            written = [v.array if not v.handed_out or self.calls_back else v.array.copy() for v in self.writes]
+            keeps = self.calls_back or self._recycles
+            written = [v.array if keeps or not v.handed_out else v.array.copy() for v in self.writes]
             read = [v.array for v in self.reads]
-            new, outputs = self._compiled(written, read, block.arrays, *numbers)
+            if self._recycles and spare is None:
+                spare = [a.copy() for a in written]
+            new, outputs = self._compiled(spare if self._recycles else [], written, read, block.arrays, *numbers)
             if self.calls_back:
                 jax.block_until_ready(new)
                 jax.effects_barrier()
@@ -145,6 +173,10 @@ class Program:
                 self._compiled = self._jitted.lower(*args).compile()
                 if self.entry is not None:
                     self.entry.seconds = time.perf_counter() - started
+
+    def was_finite(self, packed: tuple[Any, dict[int, Any]]) -> bool:
+        """What the check of a dispatch said. Waits for the device."""
+        return bool(np.asarray(packed[0])[-1])
 
     def logs(self, packed: tuple[Any, dict[int, Any]]) -> dict[str, Any]:
         """What ``results`` gave, as Python floats (and arrays) by name. Waits for the device."""
@@ -161,9 +193,9 @@ class Program:
                 yield i + 1, self.dispatch(block, i)
 
 
-def _packed(values: list[Any]) -> tuple[Any, dict[int, Any]]:
-    """Scalars as one vector: one transfer to the host instead of many."""
-    scalars = [jnp.asarray(v, "float32") for v in values if jnp.ndim(v) == 0]
+def _packed(values: list[Any], more: list[Any]) -> tuple[Any, dict[int, Any]]:
+    """Scalars, and more of them at the end, as one vector: one transfer to the host instead of many."""
+    scalars = [jnp.asarray(v, "float32") for v in (*(v for v in values if jnp.ndim(v) == 0), *more)]
     return jnp.stack(scalars), {i: v for i, v in enumerate(values) if jnp.ndim(v)}
 
 

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from pellucid.core.frame import value_and_grad
+from pellucid.core.frame import Traced, value_and_grad
 from pellucid.core.variable import Variable
 from pellucid.graph import rows as rows_module
-from pellucid.graph.capture import trace
 from pellucid.metrics import MeanMetricWrapper
 from pellucid.optimizers import Optimizer
 from pellucid.training.compiled import Objective
@@ -32,7 +31,8 @@ def train_step(forward: Forward, objective: Objective, optimizer: Optimizer, var
             return total, (outputs, parts)
 
         (_, (outputs, parts)), grads = value_and_grad(loss_of_weights, variables, has_aux=True)()
-        optimizer.apply(grads, variables)
+        with jax.named_scope(f"optimizer:{optimizer.name}"):
+            optimizer.apply(grads, variables)
         objective.tracker.update(parts, count)
         objective.update_metrics(y, outputs, sample_weight, rows)
         return {}
@@ -85,7 +85,7 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
             continue
         specs = [jax.ShapeDtypeStruct((batch, *a.shape[1:]), jnp.dtype(a.dtype)) for a in (targets[output], leaves[output])]
         try:
-            jaxpr = trace(function, specs).jaxpr
+            jaxpr = Traced(function, *specs).jaxpr
         except Exception as error:
             return f"the {name} cannot be captured for any batch size ({type(error).__name__})"
         found = rows_module.coupling(jaxpr, True)
