@@ -17,7 +17,7 @@ from pellucid import (
 )
 from pellucid.core.frame import value_and_grad
 from pellucid.core.variable import Variable
-from pellucid.errors import CaptureError, DataError, DataWarning, NotBuiltError, ShapeError, SideEffectWarning
+from pellucid.errors import CaptureError, DataError, DataWarning, NonFiniteError, NotBuiltError, ShapeError, SideEffectWarning
 from pellucid.initializers import Initializer
 from pellucid.layers import Layer
 from pellucid.losses import Loss
@@ -38,6 +38,7 @@ __all__ = [
     "Loss",
     "Metric",
     "Model",
+    "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
     "ShapeError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class CaptureError(RuntimeError):
@@ -28,6 +29,18 @@ class SideEffectWarning(UserWarning):
 
 class DataWarning(UserWarning):
     """The data are usable but look wrong, for example because they hold NaN."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient was not finite, and ``compile(nan="raise")`` asked to be told.
+
+    ``blame`` holds the facts of the message: ``operation``, ``phase``, ``layer``, ``place``, statistics of ``inputs`` and
+    ``output``; None where evaluating the step once more gave finite values only.
+    """
+
+    def __init__(self, message: str, blame: Any = None):
+        super().__init__(message)
+        self.blame = blame
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

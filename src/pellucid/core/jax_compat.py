@@ -304,6 +304,13 @@ def user_call(eqn: Any) -> UserCall | None:
     return UserCall(place, (user.start_line, user.start_column, user.end_line, user.end_column), function)
 
 
+def is_ours_outside(eqn: Any) -> bool:
+    """Whether code of Pellucid called the user's line that made an equation, not only the other way round."""
+    frames = iter(eqn.source_info.traceback.frames if eqn.source_info.traceback is not None else ())
+    any(not is_library_file(f.file_name) for f in frames)  # goes outwards up to that line
+    return any(f.file_name.startswith(_PACKAGE) for f in frames)
+
+
 def eqn_place(eqn: Any) -> Place | None:
     """The user's line that made an equation."""
     frame = source_info_util.user_frame(eqn.source_info.traceback)

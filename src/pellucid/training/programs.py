@@ -28,6 +28,7 @@ from pellucid.training.data import Block
 LOOP_FLOPS = 2e9  # of a training step: some twenty milliseconds
 LOOP_STEPS = 512  # at most in one dispatch
 DISPATCH_FLOPS = 2e10  # keeps a dispatch well below half a second
+RECYCLED_BYTES = 2**20  # of a state that is kept: more than that is written where an older one was, less is faster to ask for anew
 BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
 
 
@@ -51,7 +52,7 @@ class Program:
         form: the layout.
         results: a stateful function without arguments whose value is wanted after the last step, or None.
         check: says, from the variables before and after a dispatch, whether all went well; see ``training.nonfinite``. The
-            arrays before a dispatch are kept then: it writes into those of an earlier one.
+            arrays before a dispatch are not donated then.
     """
 
     def __init__(
@@ -86,9 +87,11 @@ class Program:
         self.reads: list[Variable] = [v for v in read if v not in set(self.writes)]
         self.calls_back = self.step.has_effects
         # a program that calls Python may fail in the middle, and a donated weight would be gone then
-        self._recycles = check is not None and not self.calls_back
-        donated = () if self.calls_back else (0,) if self._recycles else (1,)
-        self._jitted = jax.jit(self._pure, donate_argnums=donated, keep_unused=self._recycles)
+        size = sum(v.size * v.dtype.itemsize for v in self.writes)
+        self.recycles = check is not None and not self.calls_back and size > RECYCLED_BYTES
+        self._keeps = self.calls_back or check is not None
+        donated = (0,) if self.recycles else () if self._keeps else (1,)
+        self._jitted = jax.jit(self._pure, donate_argnums=donated, keep_unused=self.recycles)
         self._compiled: Any = None
         self._lock = threading.Lock()
         self.entry: Any = None  # of the ledger
@@ -150,15 +153,14 @@ class Program:
         numbers = (np.int32(first), np.int32(steps), np.int32(block.rows))
         if self._compiled is None:
             own = [v.array for v in self.writes]
-            self._compile(own if self._recycles else [], own, [v.array for v in self.reads], block.arrays, *numbers)
+            self._compile(own if self.recycles else [], own, [v.array for v in self.reads], block.arrays, *numbers)
         # a program that calls Python donates nothing, and what it calls may read weights
         with interrupts_held(), contextlib.nullcontext() if self.calls_back else dispatching:
-            keeps = self.calls_back or self._recycles
-            written = [v.array if keeps or not v.handed_out else v.array.copy() for v in self.writes]
+            written = [v.array if self._keeps or not v.handed_out else v.array.copy() for v in self.writes]
             read = [v.array for v in self.reads]
-            if self._recycles and spare is None:
+            if self.recycles and spare is None:
                 spare = [a.copy() for a in written]
-            new, outputs = self._compiled(spare if self._recycles else [], written, read, block.arrays, *numbers)
+            new, outputs = self._compiled(spare if self.recycles else [], written, read, block.arrays, *numbers)
             if self.calls_back:
                 jax.block_until_ready(new)
                 jax.effects_barrier()
