@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +19,7 @@ from pellucid.graph.effects import user_place
 from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
+from pellucid.graph.render.report import report
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Settings
@@ -364,6 +367,22 @@ class Model(Layer):
         if input_shape is not None:
             self.build(input_shape)
         (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable))
+
+    def report(self, path: str | os.PathLike = "report.html") -> str:
+        """Writes one page, which works offline: the story of ``call``, the graph, the curves and times of the last fit.
+
+        Args:
+            path: of the HTML file.
+
+        Returns:
+            The path.
+        """
+        graph, phases = self.graph, self._machine.phases
+        drawing = "" if graph is None else graph._repr_html_()
+        history = {} if self.history is None else self.history.history
+        times = {} if phases is None else phases.seconds()
+        pathlib.Path(path).write_text(report(type(self).__name__, self.ledger, graph, drawing, history, times), encoding="utf-8")
+        return os.fspath(path)
 
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:
         """Prints, in plain words, when and why ``call`` ran and what was compiled; ``as_dict=True`` returns it as data."""

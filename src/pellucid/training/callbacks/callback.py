@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -89,6 +90,7 @@ class CallbackList:
     def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any], history: History | None = None):
         if not isinstance(callbacks, Iterable):
             raise TypeError(f"callbacks={callbacks!r}; expected a list of pellucid.callbacks.Callback.")
+        self.phases: Any = None  # takes the time of the calls
         self.callbacks = [*callbacks, *([history] if history is not None else [])]
         for callback in self.callbacks:
             if not hasattr(callback, "set_model") or isinstance(callback, type):
@@ -97,8 +99,9 @@ class CallbackList:
             callback.set_params(params)
 
     def call(self, hook: str, *args: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook)(*args)
+        with self.phases.of("callbacks") if self.phases is not None else contextlib.nullcontext():
+            for callback in self.callbacks:
+                getattr(callback, hook)(*args)
 
     def listens(self, part: str, to_each_step: bool) -> bool:
         """Whether one overrides a batch hook of "train", "test" or "predict"; with ``to_each_step``, one that must see each."""
