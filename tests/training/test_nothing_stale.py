@@ -5,6 +5,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import pellucid
@@ -272,6 +273,155 @@ def test_a_schedule_assigned_or_taken_away_counts(first, second, when):
         change()
         fit(model)
     assert all(np.array_equal(a, b) for a, b in zip(kept[0], model.get_weights(), strict=True))
+
+
+# ---- Losses, metrics, schedules ----
+
+FACTOR = 1.0
+
+
+class Weighted(pellucid.losses.Loss):
+    def __init__(self):
+        super().__init__()
+        self._factors = [1.0]
+
+    def call(self, y_true, y_pred):
+        return self._factors[0] * ((y_true - y_pred) ** 2).mean(-1)
+
+
+def scaled_error(y_true, y_pred):
+    return FACTOR * ((y_true - y_pred) ** 2).mean(-1)
+
+
+def calling(y_true, y_pred):
+    return scaled_error(y_true, y_pred)
+
+
+def by_cell():
+    factor = [1.0]
+    return lambda y_true, y_pred: factor[0] * ((y_true - y_pred) ** 2).mean(-1), lambda: factor.__setitem__(0, 3.0)
+
+
+def told(kind, monkeypatch):
+    """(a loss, what makes it three times as large)."""
+    if kind == "attribute":
+        loss = Weighted()
+        return loss, lambda: setattr(loss, "_factors", [3.0])
+    if kind == "item of an attribute":
+        loss = Weighted()
+        return loss, lambda: loss._factors.__setitem__(0, 3.0)
+    if kind == "cell":
+        return by_cell()
+    function = {"global": scaled_error, "global of a helper": calling, "global in a jit": jax.jit(scaled_error)}[kind]
+    return function, lambda: monkeypatch.setitem(globals(), "FACTOR", 3.0)
+
+
+KINDS = ["attribute", "item of an attribute", "cell", "global", "global of a helper", "global in a jit"]
+
+
+@pytest.mark.parametrize("use", ["epochs", "steps", "evaluate"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_loss_reads_counts_when_it_changes(kind, use, monkeypatch):
+    loss, change = told(kind, monkeypatch)
+    model = compiled(Scaled(), optimizer=pellucid.optimizers.SGD(0.0), loss=loss, metrics=[loss])
+    error = float(np.mean((model.predict(X, verbose=0) - Y) ** 2))
+    if use == "epochs":
+        history = fit(model, epochs=2, callbacks=[after_first_epoch(change)])
+        np.testing.assert_allclose(history, [error, 3 * error], rtol=1e-5)
+    elif use == "steps":
+        for factor in (1, 3):
+            model.reset_metrics()
+            np.testing.assert_allclose(model.train_on_batch(X, Y), [factor * error] * 2, rtol=1e-5)
+            change()
+    else:
+        np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), [error] * 2, rtol=1e-5)
+        change()
+        np.testing.assert_allclose(model.evaluate(X, Y, verbose=0), [3 * error] * 2, rtol=1e-5)
+    assert model.ledger.call_count == 1
+
+
+def test_a_loss_changed_in_the_middle_of_an_epoch_counts_from_the_next_step():
+    class Changes(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            loss._factors[0] = 0.0
+
+    loss = Weighted()
+    model = compiled(Scaled(), loss=loss)
+    expected = compiled(Scaled(), like=model)
+    fit(model, callbacks=[Changes()])
+    expected.train_on_batch(X[:8], Y[:8])
+    assert_equal_weights(model, expected)
+
+
+def test_a_loss_that_couples_the_rows_from_now_on_ends_the_padding():
+    class Sometimes(pellucid.losses.Loss):
+        couples = False
+
+        def call(self, y_true, y_pred):
+            values = ((y_true - y_pred) ** 2).mean(-1)
+            return values - values.mean() if self.couples else values
+
+    loss = Sometimes()
+    model = compiled(Scaled(), optimizer=pellucid.optimizers.SGD(0.0), loss=loss)
+    errors = ((model.predict(X[:20], verbose=0) - Y[:20]) ** 2)[:, 0]
+    losses = fit(model, epochs=2, rows=20, callbacks=[after_first_epoch(lambda: setattr(loss, "couples", True))])
+    np.testing.assert_allclose(losses, [errors.mean(), 0.0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("thresholds", [0.9, [0.9]])
+def test_a_threshold_changed_between_epochs_counts(thresholds):
+    accuracy, precision = pellucid.metrics.BinaryAccuracy(), pellucid.metrics.Precision(thresholds=0.5)
+
+    def change():
+        accuracy.threshold, precision.thresholds = 0.9, thresholds
+
+    model = compiled(Scaled(), optimizer=pellucid.optimizers.SGD(0.0), loss="mse", metrics=[accuracy, precision])
+    model.set_weights([np.array([[2.0], [0.0], [0.0]], "float32"), np.zeros(1, "float32")])
+    outputs, y = X[:, :1], (X[:, 1:2] > 0).astype("float32")  # the model halves its output
+    arguments = {"batch_size": 8, "epochs": 2, "verbose": 0, "callbacks": [after_first_epoch(change)]}
+    history = model.fit(X, y, **arguments).history
+    for epoch, limit in enumerate((0.5, 0.9)):
+        positive = outputs > limit
+        np.testing.assert_allclose(history["binary_accuracy"][epoch], np.mean(positive == y), rtol=1e-5)
+        np.testing.assert_allclose(history["precision"][epoch], np.sum(positive & (y == 1)) / np.sum(positive), rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: pellucid.optimizers.SGD(s), lambda s: optax.chain(optax.clip(9.0), optax.sgd(s))])
+def test_what_a_schedule_closes_over_counts_when_it_changes(wrap):
+    rate, kept = [RATE], []
+
+    def change():
+        rate[0] = 0.0
+        kept.append(model.get_weights())
+
+    model = compiled(Scaled(), optimizer=wrap(lambda step: rate[0]))
+    before = model.get_weights()
+    fit(model, epochs=2, callbacks=[after_first_epoch(change)])
+    assert not np.array_equal(before[0], kept[0][0])
+    assert all(np.array_equal(a, b) for a, b in zip(kept[0], model.get_weights(), strict=True))
+
+
+def test_a_change_back_of_a_loss_needs_no_new_program():
+    loss = Weighted()
+    model = compiled(Scaled(), loss=loss)
+    for factor in (1.0, 2.0, 1.0, 2.0):
+        loss._factors[0] = factor
+        fit(model)
+    assert len(model.ledger.programs) == 2
+
+
+@pytest.mark.parametrize("rows", [24, 20])
+def test_a_list_that_a_loss_appends_to_makes_no_new_program(rows):
+    runs = []
+
+    def loss(y_true, y_pred):
+        runs.append(1)
+        return ((y_true - y_pred) ** 2).mean(-1)
+
+    model = compiled(Scaled(), loss=loss)
+    for _ in range(3):
+        fit(model, epochs=2, rows=rows)
+    assert len(model.ledger.programs) == 1 and len(runs) > 0
 
 
 # ---- The user's arrays ----

@@ -59,8 +59,12 @@ class ThresholdMetric(Metric):
         if ((given < 0) | (given > 1)).any():
             raise ValueError(f"{type(self).__name__}: thresholds={thresholds!r} are not all from 0 to 1.")
         self.thresholds, self.top_k, self.class_id = thresholds, top_k, class_id
-        self._limits = given if given.size else np.array([0.5 if top_k is None else LOWEST])
         self.counts: Variable = self.add_variable((len(self.kinds), len(self._limits)), name="counts")
+
+    @property
+    def _limits(self) -> np.ndarray:
+        given = np.atleast_1d(np.asarray([] if self.thresholds is None else self.thresholds, float))
+        return given if given.size else np.array([0.5 if self.top_k is None else LOWEST])
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch: labels 0 and 1 and scores of shape (batch, …); weights broadcast row by row."""

@@ -43,6 +43,8 @@ class Optimizer:
         name: by default the class's name in snake case.
     """
 
+    state_attributes = ("_slots", "_states", "_stated_rule")  # no part of the rule
+
     def __init__(self, learning_rate: Any = 0.001, name: str | None = None, **unknown: Any):
         if unknown:
             raise TypeError(f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}.")

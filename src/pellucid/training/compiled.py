@@ -16,6 +16,7 @@ from pellucid.errors import did_you_mean
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
 from pellucid.optimizers import Optimizer
+from pellucid.training.readings import Readings
 
 
 @dataclasses.dataclass
@@ -30,6 +31,7 @@ class Settings:
     run_eagerly: bool = False
     jit_compile: Any = "auto"
     steps_per_execution: int | str = "auto"
+    nan: str | None = None
 
     def check_names(self) -> None:
         """Raises for names of losses and metrics that do not exist, before any data is seen."""
@@ -206,7 +208,8 @@ class Objective:
                 raise ValueError(
                     f"y has no target for output {name!r}, which has the loss {loss.name!r}; expected an array, or no loss for it."
                 )
-            value = loss(target, output, sample_weight=weight, rows=rows)
+            with jax.named_scope(f"loss:{loss.name}"):  # profiles and errors name it
+                value = loss(target, output, sample_weight=weight, rows=rows)
             if jnp.ndim(value):
                 raise ValueError(
                     f"compile: the loss {loss.name!r} of output {name!r} gives shape {value.shape}, with reduction={loss.reduction!r}; "
@@ -242,6 +245,10 @@ class Objective:
     def variables(self) -> list[Variable]:
         """The states of losses and metrics."""
         return [self.tracker.state, *(v for m in self.metrics for v in m.metric.variables)]
+
+    def readings(self, optimizer: Optimizer | None = None) -> Readings:
+        """What losses and metrics (and an optimizer) have that a program holds as constants."""
+        return Readings(x for x in (*self.losses, *(m.metric for m in self.metrics), optimizer) if x is not None)
 
     def reset(self) -> None:
         """Starts the means anew."""

@@ -15,18 +15,21 @@ import numpy as np
 from pellucid.core import seeds
 from pellucid.core.frame import Frame
 from pellucid.core.layer import Layer
+from pellucid.core.variable import Variable
 from pellucid.errors import ShapeError
 from pellucid.graph.cache import GraphCache
 from pellucid.graph.graph import BATCH, Graph, output_names
 from pellucid.graph.instantiate import InstantiationError
 from pellucid.graph.ledger import Reason, Run
-from pellucid.training import steps
+from pellucid.training import nonfinite, steps
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Block, Feed, split_off
 from pellucid.training.data.feed import Plan
 from pellucid.training.machine import Machine
-from pellucid.training.programs import Program
+from pellucid.training.nonfinite import Watch
+from pellucid.training.phases import Phases
+from pellucid.training.programs import Form, Program
 
 _IN_FLIGHT = 3  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
 
@@ -52,6 +55,9 @@ class Runner:
         self.data = data
         self.bytes_a_batch = sum(leaf.nbytes // max(1, data.rows) for leaf in jax.tree.leaves(data.tree())) * self.batch_size
         self._programs: dict[tuple[int, bool, int], Program] = {}
+        watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
+        self.watch = Watch(caller) if watched else None
+        self.in_flight = nonfinite.IN_FLIGHT if watched else _IN_FLIGHT
         self.prepare()
 
     # ---- Graph and programs ----
@@ -61,7 +67,7 @@ class Runner:
         captures: GraphCache = self.machine.captures
         self.graph: Graph = captures.graph_for(self._specs(self.batch_size)[0], self.batch_size, self.training, self.caller)
         self._programs.clear()
-        self._state = self.machine.state_of_training()
+        self._versions = Layer.version, Variable.version
         if self.purpose == "predict" and self.batches > 1:
             odd = next((s for s in self.graph.shapes_without_rows()), None)
             if odd is not None:
@@ -70,12 +76,24 @@ class Runner:
         if self.purpose != "predict":
             outputs = self._output_specs()
             self.objective = self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
+        self.readings = self.machine.readings(self.purpose, self.objective)
         tail = self.rows % self.batch_size
-        self.why_not = self._why_not_pad(tail) if tail else None
+        self.why_not = None
+        if tail:
+            with self.machine.noticing_no_change(self.readings):
+                self.why_not = self._why_not_pad(tail)
         self.pads = bool(tail) and self.why_not is None
         self.form = self.machine.form(
             self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step
         )
+        self._read_again()
+
+    def _read_again(self) -> bool:
+        """Whether losses, metrics or the optimizer's rule have changed since they were read."""
+        before = self.readings.content
+        if self.readings.may_have_changed():
+            self.readings = self.readings.again()
+        return self.readings.content != before
 
     def _specs(self, rows: int) -> tuple:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
@@ -107,10 +125,12 @@ class Runner:
         """Traces the step, so that what does not fit is told before a weight changes."""
         self._program(Block([], 0, 0, self.batch_size, self.pads))
 
-    def reset(self) -> None:
-        """Starts the means of losses and metrics anew."""
+    def reset(self, epoch: int = 0) -> None:
+        """Starts the means of losses and metrics anew, for an epoch (from 1)."""
         if self.objective is not None:
             self.objective.reset()
+        if self.watch is not None:
+            self.watch.begin(epoch)
 
     def run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         """Runs a block: (steps so far, program, its outputs) after each dispatch. A changed attribute is noticed before each."""
@@ -122,26 +142,42 @@ class Runner:
         done = 0
         while done < block.steps:
             graphs = {self.graph, *(p.graph for p in self._programs.values())}
-            if not all(map(self.machine.captures.is_current, graphs)):
-                self.prepare()
+            if self._read_again() or not all(map(self.machine.captures.is_current, graphs)):
+                self.prepare()  # another loss may also couple the rows
                 if block.padded and not self.pads:
                     for more, program, outputs in self.run(block.after(done)):
                         yield done + more, program, outputs
                     return
-            if self._state != self.machine.state_of_training():  # frozen layers, another schedule
-                self._state = self.machine.state_of_training()
+            if self.training and self._versions != (Layer.version, Variable.version):  # something may be frozen
+                self._versions = Layer.version, Variable.version
                 self._programs.clear()
             program = self._program(block)
             steps_now = block.steps if program.form.loop else 1
-            outputs = program.dispatch(block, done, steps_now)
+            if self.watch is None:
+                outputs = program.dispatch(block, done, steps_now)
+            else:
+                outputs = self.watch.dispatch(program, block, done, steps_now)
             done += steps_now
             yield done, program, outputs
+
+    def settle(self, outputs: Any = None) -> None:
+        """Waits for a dispatch (for all, by default); where ``nan="raise"``, it must have been finite."""
+        if outputs is not None:
+            jax.block_until_ready(outputs)
+        if self.watch is not None:
+            self.watch.settle(outputs)
+
+    def abandon(self) -> None:
+        """Training ends in the middle."""
+        if self.watch is not None:
+            self.watch.abandon()
 
     def _program(self, block: Block) -> Program:
         key = (block.batch_size, block.padded, block.arrays[0].shape[0] if block.arrays else self.form.capacity * self.batch_size)
         if key not in self._programs:
             try:
                 self._programs[key] = self._make(block)
+                self._read_again()  # a change that tracing makes is none
             except InstantiationError as error:
                 self.machine.captures.refuse(error.graph, error.why)
                 self.prepare()
@@ -161,7 +197,7 @@ class Runner:
         form = type(form)(
             block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size)
         )
-        return self.machine.program(self.purpose, graph, self._specs(block.batch_size), form, self.objective, reason)
+        return self.machine.program(self.purpose, graph, self._specs(block.batch_size), form, self.objective, reason, self.readings)
 
 
 def _beside_an_epoch(function: Callable) -> Callable:
@@ -197,6 +233,7 @@ def fit(
 ) -> History:
     """Trains; see ``Model.fit``."""
     settings = machine.need_settings("fit")
+    phases = Phases(machine.captures.ledger)
     batch_size = _positive("fit", "batch_size", 32 if batch_size is None else batch_size)
     _positive("fit", "epochs", epochs)
     validation_size = _positive("fit", "validation_batch_size", batch_size if validation_batch_size is None else validation_batch_size)
@@ -215,6 +252,7 @@ def fit(
     batches = -(-data.rows // min(batch_size, data.rows))
     others = CallbackList(callbacks or (), machine.layer, {"epochs": epochs, "steps": batches, "verbose": verbose}, history)
     machine.history, machine.stop_training = history, False
+    machine.phases = phases
     each_step = others.listens("train", to_each_step=True)
     if settings.run_eagerly:
         runner: Any = EagerRunner(machine, "train", data, batch_size, "fit")
@@ -227,17 +265,18 @@ def fit(
         tester.runner.check()
     feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
     orders = _orders(data.rows, shuffle)
+    others.phases = phases
     others.call("on_train_begin", {})
     logs: dict[str, Any] = {}
     try:
         waiting = feed.epoch(next(orders))
         for epoch in range(initial_epoch, epochs):
             others.call("on_epoch_begin", epoch, {})
-            runner.reset()
+            runner.reset(epoch + 1)
             if bar:
                 bar.begin(f"Epoch {epoch + 1}/{epochs} ", runner.batches)
             with machine.epoch():
-                last = _one_pass(runner, waiting, "train", others, bar)
+                last = _one_pass(runner, phases.over("data", waiting), "train", others, bar)
             if epoch + 1 < epochs:  # gathered while the device still computes
                 waiting = feed.epoch(next(orders))
             logs = last()
@@ -249,11 +288,13 @@ def fit(
             if machine.stop_training:
                 break
     except BaseException:
+        runner.abandon()
         if bar:
             bar.abandon()
         raise
     finally:
         feed.close()
+        phases.stop()
     others.call("on_train_end", logs)
     return history
 
@@ -294,20 +335,26 @@ def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: Callba
             last = (program, packed)
             flying.append((before + done, *last))
             if listens:
+                runner.settle(packed)
                 callbacks.call(f"on_{part}_batch_end", before + done - 1, program.logs(packed))
                 if runner.machine.stop_training and part == "train":
                     return lambda: program.logs(packed)
                 if done < block.steps:
                     callbacks.call(f"on_{part}_batch_begin", before + done, {})
-            while len(flying) > _IN_FLIGHT or (flying and _is_ready(flying[0][2])):
+            while len(flying) > runner.in_flight or (flying and _is_ready(flying[0][2])):
                 finished = flying.popleft()
-                jax.block_until_ready(finished[2])
+                runner.settle(finished[2])
             if bar and bar.wants() and finished:
                 bar.draw(finished[0], finished[1].logs(finished[2]))
         before += block.steps
     assert last is not None
     program, packed = last
-    return lambda: program.logs(packed)
+
+    def logs() -> dict[str, Any]:
+        runner.settle(packed)
+        return program.logs(packed)
+
+    return logs
 
 
 def _is_ready(tree: Any) -> bool:
@@ -412,6 +459,7 @@ def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any
     runner: Any = EagerRunner(machine, purpose, data, data.rows, where) if eager else Runner(machine, purpose, data, data.rows, where)
     (block,) = Feed(jax.tree.leaves(data.tree()), runner.plan()).epoch()
     ((_, program, out),) = runner.run(block)
+    runner.settle(out)
     return program.logs(out) if purpose != "predict" else _fetched(out, data.rows, data.rows)[0]
 
 
@@ -425,6 +473,7 @@ class EagerRunner:
     """
 
     loop = False
+    in_flight = 0
 
     def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str):
         self.machine, self.purpose, self.data, self.caller = machine, purpose, data, caller
@@ -433,6 +482,7 @@ class EagerRunner:
         self.batches = -(-data.rows // self.batch_size)
         self.objective: Objective | None = None
         self._names: list[str] = []
+        self._epoch = self._steps = 0
 
     def _call(self, x: Any) -> tuple[Any, list[Any]]:
         started = time.perf_counter()
@@ -474,10 +524,17 @@ class EagerRunner:
     def check(self) -> None:
         """Nothing is known before the first step."""
 
-    def reset(self) -> None:
+    def reset(self, epoch: int = 0) -> None:
         objective = self.objective or self.machine.objective
         if objective is not None:
             objective.reset()
+        self._epoch, self._steps = epoch, 0
+
+    def settle(self, outputs: Any = None) -> None:
+        """Nothing is in flight."""
+
+    def abandon(self) -> None:
+        """Nothing is in flight."""
 
     def logs(self, logs: dict[str, Any]) -> dict[str, Any]:
         return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in logs.items()}
@@ -492,13 +549,42 @@ class EagerRunner:
         if any(not layer.built for layer in self.machine.layer._flatten_layers()):  # a gradient needs the weights beforehand
             specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch[0])
             self.machine.captures.graph_for(specs, block.batch_size, self.purpose == "train", self.caller, warn=False)
+        variables = self.machine.layer.trainable_variables
         if self.purpose == "train":
-            step = steps.train_step(self._call, objective, settings.optimizer, self.machine.layer.trainable_variables)
+            step = steps.train_step(self._call, objective, settings.optimizer, variables)
         else:
             step = steps.test_step(self._call, objective)
-        step(batch, None, float(block.rows))
+        if self.purpose == "train" and settings.nan == "raise":
+            self._checked(step, batch, block, variables)
+        else:
+            step(batch, None, float(block.rows))
         assert self.objective is not None
         yield 1, self, {k: np.asarray(v) for k, v in self.objective.results().items()}
+
+    def _checked(self, step: Callable, batch: tuple, block: Block, variables: list[Variable]) -> None:
+        """A step that is undone and explained where it was not finite."""
+        optimizer, known = self.machine.need_settings(self.caller).optimizer, self.machine.objective
+        optimizer.build(variables)
+        before = nonfinite.state_of([*self.machine.layer.variables, *optimizer.variables, *(known.variables if known else ())])
+        step(batch, None, float(block.rows))
+        self._steps += 1
+        assert self.objective is not None
+        check = nonfinite.FiniteCheck(variables, self.objective.tracker.state)
+        if check.holds(before):
+            return
+        nonfinite.put_back(before)
+        if self.objective is not known:
+            self.objective.reset()
+        where = nonfinite.place_of(self.caller, self._epoch, self._steps)
+        specs, tree = jax.tree.flatten(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch))
+        try:
+            graph = self.machine.captures.graph_for(jax.tree.unflatten(tree, specs)[0], block.batch_size, True, self.caller, warn=False)
+            form = Form(block.batch_size, 1, False, False)
+            program = self.machine.make("train", graph, tree, specs, form, self.objective, tuple(variables))
+            program.graph = graph
+        except Exception as error:  # some Python runs eagerly only
+            raise nonfinite.error_for(None, where) from error
+        raise nonfinite.explained(program, program.step_inputs(block.arrays, 0, block.rows), where)
 
 
 class _Makers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 
@@ -16,7 +16,10 @@ from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Program as ProgramEntry
 from pellucid.training import steps
 from pellucid.training.compiled import Objective, Settings
+from pellucid.training.nonfinite import FiniteCheck
+from pellucid.training.phases import Phases
 from pellucid.training.programs import Form, Program, choose_form
+from pellucid.training.readings import Readings
 
 
 class Machine:
@@ -26,16 +29,22 @@ class Machine:
     so far and the last history are not.
     """
 
+    witnesses: ClassVar[list[list[Machine]]] = []  # lists that keep each machine that is made, for the command line
+
     def __init__(self, layer: Layer):
+        for made in Machine.witnesses:
+            made.append(self)
         self.layer = layer
         self.captures = GraphCache(layer)
         self.settings: Settings | None = None
         self.stop_training = False
         self.history: Any = None
+        self.phases: Phases | None = None  # of the last fit
         self._objectives: dict[Any, Objective] = {}
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
         self._trainable_at: tuple[Any, tuple[Variable, ...]] | None = None
+        self._numbered: list[tuple[list, int]] = []  # contents of readings
         self._in_epoch = False
 
     def compile(self, settings: Settings) -> None:
@@ -105,6 +114,7 @@ class Machine:
         form: Form,
         objective: Objective | None,
         reason: str,
+        readings: Readings,
     ) -> Program:
         """The program for a purpose ("train", "test", "predict") on blocks of a form; compiled when it is first dispatched.
 
@@ -115,28 +125,44 @@ class Machine:
             form: of the blocks.
             objective: losses and metrics, where the purpose needs them.
             reason: why it is needed, for the ledger.
+            readings: of losses, metrics and optimizer.
         """
         variables = self._trainable(graph) if purpose == "train" else ()
         specs, tree = jax.tree.flatten(batch)
-        trains = (variables, *self._rule_and_slots(variables)) if purpose == "train" else ()
-        key = (purpose, graph, form, tree, tuple((s.shape, str(s.dtype)) for s in specs), objective, *trains)
+        slots = tuple(self.need_settings("fit").optimizer.slots(variables)) if purpose == "train" else ()
+        shapes = tuple((s.shape, str(s.dtype)) for s in specs)
         with self._lock:
+            key = (purpose, graph, form, tree, shapes, objective, self._number_of(readings), variables, slots)
             if key not in self._programs:
-                program = self._make(purpose, graph, tree, specs, form, objective, variables)
+                with self.noticing_no_change(readings):
+                    program = self.make(purpose, graph, tree, specs, form, objective, variables)
                 program.entry = self.captures.ledger.add_program(ProgramEntry(purpose, form.batch_size, reason, loop=form.loop))
                 program.graph = graph
                 alive = self.captures.graphs
                 self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}
             return self._programs[key]
 
-    def _rule_and_slots(self, variables: tuple[Variable, ...]) -> tuple:
-        """What a program for training holds of the optimizer."""
-        optimizer = self.need_settings("fit").optimizer
-        return optimizer.rule(), tuple(optimizer.slots(variables))
+    def readings(self, purpose: str, objective: Objective | None) -> Readings:
+        """What losses, metrics and optimizer have as plain Python values, which may be assigned at any time."""
+        optimizer = self.need_settings("fit").optimizer if purpose == "train" else None
+        return Readings(()) if objective is None else objective.readings(optimizer)
 
-    def state_of_training(self) -> tuple:
-        """Changes when a program for training may have to be another one."""
-        return Layer.version, Variable.version, None if self.settings is None else self.settings.optimizer.rule()
+    def _number_of(self, readings: Readings) -> int:
+        """A number for equal contents, which cannot be keys themselves."""
+        number = next((n for known, n in reversed(self._numbered) if known == readings.content), None)
+        if number is None:
+            number = len(self._numbered)
+            self._numbered.append((readings.content, number))
+        return number
+
+    @contextlib.contextmanager
+    def noticing_no_change(self, readings: Readings) -> Iterator[None]:
+        """What a loss changes itself when it is traced inside, such as a list that it appends to, is no change."""
+        yield
+        if readings.may_have_changed():
+            number, now = self._number_of(readings), readings.again()
+            if now.content != readings.content:
+                self._numbered.append((now.content, number))
 
     def _trainable(self, graph: Graph) -> tuple[Variable, ...]:
         """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
@@ -145,9 +171,11 @@ class Machine:
             self._trainable_at = now, tuple(self.layer.trainable_variables)
         return self._trainable_at[1]
 
-    def _make(
+    def make(
         self, purpose: str, graph: Graph, tree: Any, specs: list, form: Form, objective: Objective | None, variables: tuple
     ) -> Program:
+        """A new program; see ``program``."""
+
         def forward(x: Any) -> tuple[Any, list[Any]]:
             return graph.run(x, purpose == "train", form.batch_size)
 
@@ -159,7 +187,9 @@ class Machine:
             step = steps.train_step(forward, objective, self.settings.optimizer, variables)
         else:
             step = steps.test_step(forward, objective)
-        return Program(step, tree, specs, form, objective.results)
+        watched = purpose == "train" and self.settings.nan == "raise"
+        check = FiniteCheck(variables, objective.tracker.state) if watched else None
+        return Program(step, tree, specs, form, objective.results, check)
 
     def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
