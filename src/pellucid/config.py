@@ -7,6 +7,7 @@ import os
 import jax
 
 from pellucid.core.dtypes import floatx, set_floatx
+from pellucid.core.explain import filter_tracebacks, filters_tracebacks
 
 _epsilon = 1e-7
 _data_budget: int | None = None
@@ -37,9 +38,41 @@ def set_data_budget(size: int | None) -> None:
     _data_budget = None if size is None else int(size)
 
 
+def enable_traceback_filtering() -> None:
+    """Errors show the user's own lines only, as they do unless told otherwise."""
+    filter_tracebacks(True)
+
+
+def disable_traceback_filtering() -> None:
+    """Errors show the lines of Pellucid and JAX, too. JAX leaves out some of its own: see its ``jax_traceback_filtering``."""
+    filter_tracebacks(False)
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Whether errors show the user's own lines only.
+
+    Example:
+        >>> import pellucid
+        >>> pellucid.config.is_traceback_filtering_enabled()
+        True
+    """
+    return filters_tracebacks()
+
+
 def backend() -> str:
     """``"jax"``: there is no other."""
     return "jax"
 
 
-__all__ = ["backend", "data_budget", "epsilon", "floatx", "set_data_budget", "set_epsilon", "set_floatx"]
+__all__ = [
+    "backend",
+    "data_budget",
+    "disable_traceback_filtering",
+    "enable_traceback_filtering",
+    "epsilon",
+    "floatx",
+    "is_traceback_filtering_enabled",
+    "set_data_budget",
+    "set_epsilon",
+    "set_floatx",
+]

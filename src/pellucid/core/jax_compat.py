@@ -32,7 +32,8 @@ InconclusiveSize = core.InconclusiveDimensionOperation
 _CLOSED = getattr(core, "ClosedJaxpr", None)  # merged into Jaxpr in jax 0.12
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FOLDERS = [os.path.dirname(os.path.abspath(str(module.__file__))) for module in (jax, np)]
-_LIBRARIES = (_PACKAGE, *(f + os.sep for f in _FOLDERS), os.path.join(os.path.dirname(_FOLDERS[0]), "optax", ""), "<frozen")
+_BESIDE = (os.path.join(os.path.dirname(_FOLDERS[0]), name, "") for name in ("optax", "opt_einsum"))
+_LIBRARIES = (_PACKAGE, *(f + os.sep for f in _FOLDERS), *_BESIDE, "<frozen")
 source_info_util.register_exclusion(_PACKAGE)  # JAX's own messages then point at the user's line, too
 
 

@@ -7,6 +7,7 @@ import contextvars
 import dataclasses
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, frame, jax_compat, mode, naming, registry
+from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry
+from pellucid.core.explain import filtered
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError, ShapeError
 
@@ -97,6 +99,7 @@ class Layer:
 
     # ---- What users write ----
 
+    @filtered
     def build(self, input_shape: Any) -> None:
         """Creates the weights for inputs of a shape (``None`` for the batch), those of nested layers included."""
         if _building.get() is not self:  # else the build of a subclass ends in super().build(...)
@@ -160,6 +163,7 @@ class Layer:
 
     # ---- Calling ----
 
+    @filtered
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
@@ -234,10 +238,11 @@ class Layer:
         """Adds the layer and its inputs' shapes to an error, once, at the layer where it happened."""
         if any("in layer" in note for note in getattr(error, "__notes__", ())):
             return
-        place = _place_in(error, _code(getattr(type(self), method)))
+        place = explain.place_in(error, _code(getattr(type(self), method)))
         shapes = _shapes((args, {k: v for k, v in kwargs.items() if k != "training"}))
         text = ", ".join([*map(str, shapes[0]), *(f"{k}={v}" for k, v in shapes[1].items())])
-        error.add_note(f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}")
+        where = f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}"
+        explain.add_notes(error, where, explain.users_line(error, sys._getframe(2)))
 
     # ---- Names and state ----
 
@@ -449,6 +454,7 @@ _build_lock = threading.RLock()
 def _built_once(build: Callable) -> Callable:
     """Wraps a class's ``build``: it marks the layer as built when it has succeeded, and leaves no weights when it has not."""
 
+    @filtered
     @functools.wraps(build)
     def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
         if _building.get() is self:  # super().build(…) of a subclass
@@ -541,19 +547,6 @@ def _named_arguments(layer: Layer, args: tuple, kwargs: dict) -> dict[str, Any]:
 
 def _code(function: Callable) -> Any:
     return inspect.unwrap(function).__code__
-
-
-def _place_in(error: Exception, code: Any) -> jax_compat.Place | None:
-    """The line of an error's traceback in the given code; in library code, the nearest line of the user's."""
-    places = []
-    traceback = error.__traceback__
-    while traceback is not None:
-        here = traceback.tb_frame.f_code
-        if here is code or not jax_compat.is_library_file(here.co_filename):
-            places.append((here is code, jax_compat.Place(here.co_filename, traceback.tb_lineno, here.co_name)))
-        traceback = traceback.tb_next
-    mine = [p for own, p in places if own and not jax_compat.is_library_file(p.file)]
-    return mine[-1] if mine else (places[-1][1] if places and not places[-1][0] else None)
 
 
 def _as_arrays(tree: Any) -> Any:

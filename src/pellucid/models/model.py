@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import pathlib
 import sys
@@ -13,8 +14,9 @@ import jax
 
 from pellucid import optimizers
 from pellucid.core import frame
+from pellucid.core.explain import filtered
 from pellucid.core.layer import Layer, is_calling
-from pellucid.graph.capture import specs_from_shapes
+from pellucid.graph.capture import signature_of, specs_from_shapes
 from pellucid.graph.effects import user_place
 from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Ledger, Reason, Run
@@ -25,6 +27,8 @@ from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Settings
 from pellucid.training.data import ArrayData
 from pellucid.training.machine import Machine
+
+_running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
 
 
 class Model(Layer):
@@ -55,23 +59,44 @@ class Model(Layer):
         object.__setattr__(model, "_machine", Machine(model))
         return model  # type: ignore[return-value]
 
+    @filtered
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if frame.active_frame() is not None:
+        outer = _running.get()
+        token = _running.set(outer or self)
+        try:
+            if outer is not None:
+                self.ledger.ran_inside(type(outer).__name__)
+            elif frame.observer() is None:
+                return self._call_of_the_users(args, kwargs)
             return super().__call__(*args, **kwargs)
-        place, started = user_place(sys._getframe(1)), time.perf_counter()
-        sentence = "you called the model, which computes at once"
+        finally:
+            _running.reset(token)
+
+    def _call_of_the_users(self, args: tuple, kwargs: dict) -> Any:
+        """``model(x)``, which is entered in the ledger."""
+        place, started = user_place(sys._getframe(2)), time.perf_counter()
+        sentence, raised = "you called the model, which computes at once", None
         try:
             return super().__call__(*args, **kwargs)
-        except Exception as error:
-            sentence += f", and it raised {type(error).__name__}"
+        except BaseException as error:
+            raised = type(error).__name__
+            sentence += f", and it raised {raised}"
             raise
         finally:
-            caller, seconds = f"your own call at {place}", time.perf_counter() - started
-            shapes = ", ".join(str(tuple(a.shape)) for a in jax.tree.leaves((args, kwargs)) if hasattr(a, "shape"))
-            self._machine.captures.ledger.add(Run("eager", Reason.USER, sentence, caller, shapes, None, seconds))
+            shapes, mode = self._told(args, kwargs)
+            run = Run("eager", Reason.USER, sentence, str(place), shapes, mode, time.perf_counter() - started, raised=raised, place=place)
+            self.ledger.add(run)
+
+    def _told(self, args: tuple, kwargs: dict) -> tuple[str, bool | None]:
+        """The signature and the mode of the user's own call."""
+        given = {k: v for k, v in kwargs.items() if k != "training"}
+        inputs = args[0] if len(args) == 1 and not given else [*args, *given.values()]
+        mode = kwargs.get("training")
+        return str(signature_of(inputs, None)), mode if isinstance(mode, bool) else None
 
     # ---- Settings ----
 
+    @filtered
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -83,6 +108,7 @@ class Model(Layer):
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
         nan: str | None = None,
+        max_captures: int | None = None,
     ) -> None:
         """Says how to train.
 
@@ -98,6 +124,8 @@ class Model(Layer):
             nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite. It names the first
                 operation that was not, and the weights are those before that batch. Memory is needed for two more copies of
                 weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
+            max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
+                a ``CaptureBudgetError`` says why, before ``call`` runs.
 
         Raises:
             ValueError: for unknown names; nothing is changed then.
@@ -105,6 +133,8 @@ class Model(Layer):
         whole = isinstance(steps_per_execution, int) and not isinstance(steps_per_execution, bool)
         if steps_per_execution != "auto" and (not whole or steps_per_execution < 1):  # type: ignore[operator]
             raise ValueError(f"compile: steps_per_execution={steps_per_execution!r}; expected a positive whole number or 'auto'.")
+        if max_captures is not None and (isinstance(max_captures, bool) or not isinstance(max_captures, int) or max_captures < 1):
+            raise ValueError(f"compile: max_captures={max_captures!r}; expected a positive whole number or None.")
         if nan not in (None, "raise"):
             raise ValueError(f"compile: nan={nan!r}; expected 'raise' (stop at a loss or gradient that is not finite) or None.")
         settings = Settings(
@@ -112,6 +142,7 @@ class Model(Layer):
         )
         settings.check_names()
         self._machine.compile(settings)
+        self._machine.captures.max_captures = max_captures
 
     @property
     def optimizer(self) -> Any:
@@ -161,6 +192,7 @@ class Model(Layer):
 
     # ---- Training and using ----
 
+    @filtered
     def fit(
         self,
         x: Any = None,
@@ -218,6 +250,7 @@ class Model(Layer):
             validation_freq,
         )
 
+    @filtered
     def evaluate(
         self,
         x: Any = None,
@@ -233,22 +266,26 @@ class Model(Layer):
         data = ArrayData.check(x, y, sample_weight, where="evaluate")
         return _flat(loop.evaluate(self._machine, data, batch_size, verbose, callbacks), return_dict)
 
+    @filtered
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", callbacks: Iterable[Callback] | None = None) -> Any:
         """The outputs for inputs, batch by batch, as NumPy arrays."""
         return loop.predict(self._machine, x, batch_size, verbose, callbacks)
 
+    @filtered
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """One step of training with one batch. Returns the means since the last ``reset_metrics``."""
         self._machine.need_settings("train_on_batch")
         data = ArrayData.check(x, y, sample_weight, where="train_on_batch")
         return _flat(loop.on_batch(self._machine, "train", data, "train_on_batch"), return_dict)
 
+    @filtered
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and metrics of one batch, in the means since the last ``reset_metrics``."""
         self._machine.need_settings("test_on_batch")
         data = ArrayData.check(x, y, sample_weight, where="test_on_batch")
         return _flat(loop.on_batch(self._machine, "test", data, "test_on_batch"), return_dict)
 
+    @filtered
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         return loop.on_batch(self._machine, "predict", ArrayData.check(x, where="predict_on_batch"), "predict_on_batch")
@@ -270,6 +307,7 @@ class Model(Layer):
         """Every run of ``call``, and every program compiled."""
         return self._machine.captures.ledger
 
+    @filtered
     def capture(self, *specs: Any, training: bool = False) -> Graph:
         """Captures ``call`` (or finds the graph that serves) without computing anything. New weights are made.
 
@@ -291,6 +329,7 @@ class Model(Layer):
         inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
         return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
 
+    @filtered
     def submodel(self, outputs: Any, name: str | None = None) -> Submodel:
         """A model whose outputs are values inside this one. It shares the weights, and can be trained and nested.
 
@@ -320,6 +359,7 @@ class Model(Layer):
             raise ValueError("submodel: `call` was not captured yet. Build the model first: model.build((None, …)) or model.capture(x).")
         return Submodel(self, outputs, name)
 
+    @filtered
     def activations(self, x: Any, outputs: Any = None, batch_size: int | None = None) -> Any:
         """The values inside the model for inputs, as NumPy arrays: what each node of the graph gives.
 
@@ -347,6 +387,7 @@ class Model(Layer):
             inputs = specs_from_shapes(input_shape, self.dtype)
             self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
 
+    @filtered
     def summary(
         self,
         line_length: int | None = None,
@@ -365,6 +406,8 @@ class Model(Layer):
             input_shape: builds the model first, such as ``(None, 6)``.
         """
         if input_shape is not None:
+            inputs = specs_from_shapes(input_shape, self.dtype)
+            self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "summary")
             self.build(input_shape)
         (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable))
 
