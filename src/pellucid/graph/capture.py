@@ -203,7 +203,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         with training_context(flag):
             return layer(inputs)
 
-    with not_building(), _all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
+    with not_building(), all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
         traced = Traced(run, *specs, observer=capture)
     graph = Graph(
         layer=layer,
@@ -223,7 +223,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
 
 
 @contextlib.contextmanager
-def _all_or_nothing(layer: Layer) -> Iterator[None]:
+def all_or_nothing(layer: Layer) -> Iterator[None]:
     """Creates the initial values of new weights at the end; where ``call`` raises, unbuilt layers are unbuilt again."""
     before = [(x, dict(vars(x)), list(x._state.variables)) for x in layer._flatten_layers() if not x.built]
     drawn = seeds.state()

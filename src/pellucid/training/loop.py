@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,23 +11,22 @@ import jax
 import numpy as np
 
 from pellucid.core import seeds
-from pellucid.core.frame import Frame
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.errors import ShapeError
 from pellucid.graph.cache import GraphCache
-from pellucid.graph.graph import BATCH, Graph, output_names
+from pellucid.graph.graph import BATCH, Graph
 from pellucid.graph.instantiate import InstantiationError
-from pellucid.graph.ledger import Reason, Run
 from pellucid.training import nonfinite, steps
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Block, Feed, split_off
 from pellucid.training.data.feed import Plan
+from pellucid.training.eager import EagerRunner
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
 from pellucid.training.phases import Phases
-from pellucid.training.programs import Form, Program
+from pellucid.training.programs import Program
 
 _IN_FLIGHT = 3  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
 
@@ -461,156 +458,6 @@ def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any
     ((_, program, out),) = runner.run(block)
     runner.settle(out)
     return program.logs(out) if purpose != "predict" else _fetched(out, data.rows, data.rows)[0]
-
-
-# ---- run_eagerly ----
-
-
-class EagerRunner:
-    """Runs ``call`` in Python on every step, with the same steps as the compiled ones.
-
-    It stands for the objective until the first outputs are there, which say what losses and metrics are matched with.
-    """
-
-    loop = False
-    in_flight = 0
-
-    def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str):
-        self.machine, self.purpose, self.data, self.caller = machine, purpose, data, caller
-        self.form = self
-        self.batch_size = min(batch_size, data.rows)
-        self.batches = -(-data.rows // self.batch_size)
-        self.objective: Objective | None = None
-        self._names: list[str] = []
-        self._epoch = self._steps = 0
-
-    def _call(self, x: Any) -> tuple[Any, list[Any]]:
-        started = time.perf_counter()
-        watch = _Makers()
-        with Frame(observer=watch) as frame:
-            outputs = self.machine.layer(x, training=self.purpose == "train")
-            written = {v: frame.values[v] for v in frame.written}
-        for variable, value in written.items():
-            variable.assign(value)
-        self._names = output_names(outputs, [watch.makers.get(id(leaf)) for leaf in jax.tree.leaves(outputs)])
-        sentence = "run_eagerly=True runs `call` in Python on every step"
-        run = Run(
-            "eager", Reason.EAGER, sentence, self.caller, "batches as they come", self.purpose == "train", time.perf_counter() - started
-        )
-        self.machine.captures.ledger.add(run)
-        return outputs, watch.losses
-
-    # ---- The objective, once there are outputs ----
-
-    def loss(self, y: Any, outputs: Any, sample_weight: Any, rows: Any, added: list[Any]) -> tuple[Any, list[Any]]:
-        if self.objective is None:
-            self.objective = self.machine.objective_for(outputs, self._names, y, bool(added), self.caller)
-        return self.objective.loss(y, outputs, sample_weight, rows, added)
-
-    def update_metrics(self, y: Any, outputs: Any, sample_weight: Any, rows: Any) -> None:
-        assert self.objective is not None
-        self.objective.update_metrics(y, outputs, sample_weight, rows)
-
-    @property
-    def tracker(self) -> Any:
-        assert self.objective is not None
-        return self.objective.tracker
-
-    # ---- What the loop asks of a runner ----
-
-    def plan(self) -> Plan:
-        return Plan(self.batch_size, 1, False)
-
-    def check(self) -> None:
-        """Nothing is known before the first step."""
-
-    def reset(self, epoch: int = 0) -> None:
-        objective = self.objective or self.machine.objective
-        if objective is not None:
-            objective.reset()
-        self._epoch, self._steps = epoch, 0
-
-    def settle(self, outputs: Any = None) -> None:
-        """Nothing is in flight."""
-
-    def abandon(self) -> None:
-        """Nothing is in flight."""
-
-    def logs(self, logs: dict[str, Any]) -> dict[str, Any]:
-        return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in logs.items()}
-
-    def run(self, block: Block) -> Iterator[tuple[int, Any, Any]]:
-        batch = jax.tree.unflatten(jax.tree.structure(self.data.tree()), block.arrays)
-        if self.purpose == "predict":
-            yield 1, self, self._call(batch[0])[0]
-            return
-        objective: Any = self
-        settings = self.machine.need_settings(self.caller)
-        if any(not layer.built for layer in self.machine.layer._flatten_layers()):  # a gradient needs the weights beforehand
-            specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch[0])
-            self.machine.captures.graph_for(specs, block.batch_size, self.purpose == "train", self.caller, warn=False)
-        variables = self.machine.layer.trainable_variables
-        if self.purpose == "train":
-            step = steps.train_step(self._call, objective, settings.optimizer, variables)
-        else:
-            step = steps.test_step(self._call, objective)
-        if self.purpose == "train" and settings.nan == "raise":
-            self._checked(step, batch, block, variables)
-        else:
-            step(batch, None, float(block.rows))
-        assert self.objective is not None
-        yield 1, self, {k: np.asarray(v) for k, v in self.objective.results().items()}
-
-    def _checked(self, step: Callable, batch: tuple, block: Block, variables: list[Variable]) -> None:
-        """A step that is undone and explained where it was not finite."""
-        optimizer, known = self.machine.need_settings(self.caller).optimizer, self.machine.objective
-        optimizer.build(variables)
-        before = nonfinite.state_of([*self.machine.layer.variables, *optimizer.variables, *(known.variables if known else ())])
-        step(batch, None, float(block.rows))
-        self._steps += 1
-        assert self.objective is not None
-        check = nonfinite.FiniteCheck(variables, self.objective.tracker.state)
-        if check.holds(before):
-            return
-        nonfinite.put_back(before)
-        if self.objective is not known:
-            self.objective.reset()
-        where = nonfinite.place_of(self.caller, self._epoch, self._steps)
-        specs, tree = jax.tree.flatten(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch))
-        try:
-            graph = self.machine.captures.graph_for(jax.tree.unflatten(tree, specs)[0], block.batch_size, True, self.caller, warn=False)
-            form = Form(block.batch_size, 1, False, False)
-            program = self.machine.make("train", graph, tree, specs, form, self.objective, tuple(variables))
-            program.graph = graph
-        except Exception as error:  # some Python runs eagerly only
-            raise nonfinite.error_for(None, where) from error
-        raise nonfinite.explained(program, program.step_inputs(block.arrays, 0, block.rows), where)
-
-
-class _Makers:
-    """Observes an eager run of ``call``: which layer made which array, and the losses that layers add."""
-
-    def __init__(self) -> None:
-        self.makers: dict[int, str] = {}
-        self.losses: list[Any] = []
-        self._depth = 0
-        self._alive: list[Any] = []  # an id is an array's own only while it lives
-
-    @contextlib.contextmanager
-    def layer_call(self, layer: Layer, args: tuple, kwargs: dict) -> Iterator[Any]:
-        outermost, self._depth = self._depth == 0, self._depth + 1
-        try:
-            yield lambda outputs: outputs if outermost else self._note(layer, outputs)
-        finally:
-            self._depth -= 1
-
-    def _note(self, layer: Layer, outputs: Any) -> Any:
-        self._alive.append(outputs)
-        self.makers.update({id(leaf): layer.path.split("/")[0] for leaf in jax.tree.leaves(outputs)})
-        return outputs
-
-    def losses_added(self, layer: Layer, losses: list | tuple) -> None:
-        self.losses.extend(losses)
 
 
 __all__ = ["Runner", "evaluate", "fit", "on_batch", "predict"]

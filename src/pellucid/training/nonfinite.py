@@ -43,11 +43,6 @@ class FiniteCheck:
             well &= jnp.isfinite(after[state]).all() | ~jnp.isfinite(before[state]).all()
         return well
 
-    def holds(self, before: Sequence[Before]) -> bool:
-        """The same of what there was before and of the present values."""
-        now = {v: v.array for v in (*self.weights, *self.losses)}
-        return bool(self({**dict.fromkeys(self.losses, jnp.zeros(())), **{v: a for v, a, _ in before}}, now))
-
 
 def state_of(variables: Sequence[Variable]) -> list[Before]:
     """What variables hold now."""
