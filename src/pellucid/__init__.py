@@ -13,11 +13,21 @@ from pellucid import (
     ops,
     optimizers,
     random,
+    testing,
     utils,
 )
 from pellucid.core.frame import value_and_grad
 from pellucid.core.variable import Variable
-from pellucid.errors import CaptureError, DataError, DataWarning, NonFiniteError, NotBuiltError, ShapeError, SideEffectWarning
+from pellucid.errors import (
+    CaptureBudgetError,
+    CaptureError,
+    DataError,
+    DataWarning,
+    NonFiniteError,
+    NotBuiltError,
+    ShapeError,
+    SideEffectWarning,
+)
 from pellucid.initializers import Initializer
 from pellucid.layers import Layer
 from pellucid.losses import Loss
@@ -30,6 +40,7 @@ from pellucid.utils.aliases import install_as_keras
 __version__ = "0.1.0"
 
 __all__ = [
+    "CaptureBudgetError",
     "CaptureError",
     "DataError",
     "DataWarning",
@@ -58,6 +69,7 @@ __all__ = [
     "optimizers",
     "print",
     "random",
+    "testing",
     "utils",
     "value_and_grad",
 ]

@@ -11,6 +11,10 @@ class CaptureError(RuntimeError):
     """A run of ``call`` did something that a capture cannot hold, such as reading a weight as a number."""
 
 
+class CaptureBudgetError(CaptureError):
+    """``call`` would have to be captured more often than ``compile(max_captures=…)`` allows. It did not run again."""
+
+
 class NotBuiltError(ValueError):
     """A layer or model was asked for something that exists only after its weights do."""
 

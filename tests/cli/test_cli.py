@@ -52,7 +52,7 @@ def pellucid(tmp_path):
 def test_explain_tells_the_story_after_the_scripts_own_output(pellucid):
     done = pellucid("explain", "script.py", "one", "--two")
     assert done.returncode == 0 and done.stderr == ""
-    assert done.stdout.startswith("arguments ['one', '--two']\n\n`call` of Net ran once.\n  1. It was captured in fit:")
+    assert done.stdout.startswith("arguments ['one', '--two']\n\n`call` of Net ran once.\n  1. In fit (script.py:")
 
 
 def test_explain_tells_the_story_of_a_script_that_fails(pellucid):

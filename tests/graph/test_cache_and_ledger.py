@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +22,14 @@ def identity(m, x, t):
 # name: (first inputs, second inputs, sentence of the second capture)
 DIFFERENCES = {
     "rank": (spec(4, 3), spec(4, 5, 3), "the input has 3 axes, before 2"),
-    "feature size": (spec(4, 3), spec(4, 7), "the input has shape (None, 7), before (None, 3)"),
+    "feature size": (spec(4, 3), spec(4, 7), "the input has 7 features, before 3"),
     "dtype": (spec(4, 3), spec(4, 3, dtype="int32"), "the input has dtype int32, before float32"),
-    "one of several": ([spec(4, 3), spec(4, 2)], [spec(4, 3), spec(4, 5)], "input[1] has shape (None, 5), before (None, 2)"),
-    "in a dict": ({"a": spec(4, 3), "b": spec(4)}, {"a": spec(4, 3, 1), "b": spec(4)}, "input['a'] has 3 axes, before 2"),
+    "one of several": ([spec(4, 3), spec(4, 2)], [spec(4, 3), spec(4, 5)], "input 2 has 5 features, before 2"),
+    "in a dict": ({"a": spec(4, 3), "b": spec(4)}, {"a": spec(4, 3, 1), "b": spec(4)}, "input 'a' has 3 axes, before 2"),
     "two at once": (
         [spec(4, 3), spec(4, 2)],
         [spec(4, 1), spec(4, 2, dtype="int32")],
-        "input[0] has shape (None, 1), before (None, 3) and input[1] has dtype int32, before float32",
+        "input 1 has 1 feature, before 3 and input 2 has dtype int32, before float32",
     ),
     "structure": ([spec(4, 3), spec(4, 3)], {"a": spec(4, 3)}, "the structure of the inputs is {'a': *}, before [*, *]"),
     "a tuple for a list": ([spec(4, 3), spec(4, 3)], (spec(4, 3), spec(4, 3)), "the structure of the inputs is (*, *), before [*, *]"),
@@ -43,7 +44,7 @@ def test_a_new_signature_is_a_reason_and_says_what_differs(first, second, senten
     other = net._machine.captures.graph_for(second, 4, False, "test")
     assert one is not other
     assert [run.reason for run in net.ledger] == [Reason.FIRST, Reason.INPUTS]
-    assert net.ledger[1].sentence == sentence
+    assert net.ledger[1].sentence == f"captured again because {sentence}"
     for inputs, graph in ((first, one), (second, other)):  # both stay
         assert net._machine.captures.graph_for(inputs, 4, False, "test") is graph
     assert net.ledger.call_count == 2
@@ -80,12 +81,16 @@ def test_a_model_used_in_every_way_runs_call_once_and_says_so():
 
 def test_the_users_own_calls_are_counted_and_told_by_their_line():
     net = Net(identity)
+    here = sys._getframe().f_lineno
     for _ in range(3):
         net(normal(4, 3))
     net.predict(normal(4, 3), verbose=0)
     assert net.ledger.call_count == 4
     assert [(r.kind, r.reason, r.count) for r in net.ledger] == [("eager", Reason.USER, 3), ("capture", Reason.FIRST, 1)]
-    assert "your own call at test_cache_and_ledger.py:" in net.ledger[0].caller
+    place = f"test_cache_and_ledger.py:{here + 2}"
+    assert (net.ledger[0].caller, str(net.ledger[0].place)) == (place, place)
+    assert (net.ledger[0].signature, net.ledger[0].training) == ("(None, 3) float32", None)
+    assert f"In your own call at {place}" in net.ledger.story()
 
 
 @pytest.mark.parametrize(
@@ -177,25 +182,25 @@ def test_the_story_tells_runs_reasons_and_programs(capsys):
     text = capsys.readouterr().out
     for words in (
         "`call` of Net ran 2 times",
-        "captured in predict",
-        "shape (None, 2), before (None, 3)",
+        "In predict (test_cache_and_ledger.py:",
+        "captured again because the input has 2 features, before 3",
         "2 programs were compiled",
-        "prediction",
+        "compiled again for prediction in predict, because it computes another graph, that of run 2 of `call`",
     ):
         assert words in text
 
 
 def run(kind="eager", reason=Reason.USER, caller="here", seconds=0.5, training=False):
-    return Run(kind, reason, "a sentence", caller, "(None, 3) float32", training, seconds, graph="a graph" if kind == "capture" else None)
+    return Run(kind, reason, "a sentence", caller, "(None, 3) float32", training, seconds)
 
 
-def test_equal_eager_runs_in_a_row_are_one_entry_with_a_count():
+def test_equal_eager_runs_between_two_captures_are_one_entry_with_a_count():
     ledger = Ledger()
     for entry in (run(), run(), run(caller="there"), run(), run("capture", Reason.FIRST), run("capture", Reason.FIRST), run(training=True)):
         ledger.add(entry)
-    assert [r.count for r in ledger] == [2, 1, 1, 1, 1, 1]
-    assert ledger[0].seconds == 1.0
-    assert (ledger.call_count, len(ledger), len(ledger.captures)) == (7, 6, 2)
+    assert [r.count for r in ledger] == [3, 1, 1, 1, 1]
+    assert ledger[0].seconds == 1.5
+    assert (ledger.call_count, len(ledger), len(ledger.captures)) == (7, 5, 2)
 
 
 def test_programs_are_listed_beside_the_runs():
@@ -204,7 +209,7 @@ def test_programs_are_listed_beside_the_runs():
     assert ledger.programs == [program]
     (data,) = ledger.as_dict()["programs"]
     assert (data["purpose"], data["batch_size"], data["reason"], data["loop"]) == ("train", 32, "training in fit", True)
-    assert "many steps in one dispatch" in str(ledger)
+    assert "many steps in one dispatch" in ledger.story()
 
 
 # ---- Shapes that capture and build take ----

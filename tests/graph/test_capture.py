@@ -268,8 +268,8 @@ def test_none_numbers_and_strings_are_part_of_the_signature():
         assert_same(graph.run(x, False)[0], mix(None, x, False))
         assert len(net.ledger) == min(number + 1, 4)
     sentences = [run.sentence for run in net.ledger]
-    assert sentences[1] == "input['scale'] is 3.0, before 2.0"
-    assert "input['mode'] is 'none', before 'add'" in sentences[3]
+    assert sentences[1] == "captured again because input 'scale' is 3.0, before 2.0"
+    assert "input 'mode' is 'none', before 'add'" in sentences[3]
     x = mixed(7)
     assert_same(net.graph.run(mixed(7, mode="none"), False)[0], mix(None, mixed(7, mode="none"), False))
 

@@ -63,7 +63,10 @@ def test_the_ledger_tells_the_question_its_line_and_the_new_size():
     net.capture(spec(4, 3))
     net.capture(spec(7, 3))
     line = net.function.__code__.co_firstlineno
-    assert net.ledger[1].sentence == f"`call` asks `mod(batch, 2) == 0` at test_sizes.py:{line}, which has another answer for a batch of 7"
+    assert (
+        net.ledger[1].sentence
+        == f"captured again because `call` asks `mod(batch, 2) == 0` at test_sizes.py:{line}, which has another answer for a batch of 7"
+    )
 
 
 NO_QUESTION = {
@@ -117,7 +120,7 @@ def test_what_jax_refuses_is_captured_at_its_size_and_the_ledger_names_the_line(
     line = f"test_sizes.py:{function.__code__.co_firstlineno}"
     assert [run.reason for run in net.ledger][:2] == [Reason.FIRST, Reason.CONCRETE]
     assert line in net.ledger[0].sentence and "symbolic batch was refused" in net.ledger[0].sentence
-    assert net.ledger[1].sentence == f"once more for batches of 3, because {line} needs to know the size"
+    assert net.ledger[1].sentence == f"captured once more for batches of 3, because {line} needs to know the size"
 
 
 def test_a_symbolic_batch_that_was_refused_is_not_tried_again():

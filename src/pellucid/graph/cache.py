@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 import time
 from typing import Any
 
 import jax
 
 from pellucid.core import frame, jax_compat
+from pellucid.core.jax_compat import Place
 from pellucid.core.layer import Layer
 from pellucid.core.mode import TrainingFlag
+from pellucid.errors import CaptureBudgetError
 from pellucid.graph.capture import Capture, capture_layer, lock, signature_of
+from pellucid.graph.diff import signature_difference
+from pellucid.graph.effects import user_place
 from pellucid.graph.graph import BATCH, Graph, Signature
 from pellucid.graph.guards import Guard
 from pellucid.graph.ledger import Ledger, Reason, Run
+from pellucid.graph.same import same
+
+KEPT = 32  # graphs of a model; those that were used last
+_REMEMBERED = 1024  # graphs that were dropped, and why: told when one is captured again
 
 
 class GraphCache:
-    """All graphs of a model, newest last, and its ledger."""
+    """The graphs of a model that serve, newest last, and its ledger.
+
+    A graph is dropped when something that ``call`` read has changed, or when 32 others were used since.
+    """
 
     def __init__(self, layer: Layer):
         self.layer = layer
-        self.ledger = Ledger()
+        self.ledger = Ledger(type(layer).__name__)
         self.graphs: list[Graph] = []
+        self.max_captures: int | None = None
+        self._captured = 0
+        self._signature: Signature | None = None  # of the last capture
+        self._used: dict[Graph, int] = {}
+        self._clock = itertools.count()
         self._refused: dict[tuple, str] = {}  # signatures whose symbolic graph was of no use, and why
+        self._dropped: dict[tuple, tuple[Reason, str]] = {}
 
     @property
     def last(self) -> Graph | None:
@@ -39,6 +58,10 @@ class GraphCache:
             training: the present mode.
             caller: who asks, for the ledger.
             warn: whether side effects are worth a warning: not where steps run eagerly and repeat them.
+
+        Raises:
+            CaptureBudgetError: where ``compile(max_captures=…)`` allows no further capture. Nothing has changed then.
+            whatever ``call`` raises.
         """
         signature = signature_of(inputs, batch_size)
         found = self._find(signature, batch_size, training)
@@ -74,8 +97,9 @@ class GraphCache:
 
     def refuse(self, graph: Graph, why: str) -> None:
         """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
-        self._refused[graph.signature.tree, graph.signature.leaves] = f"its graph cannot be made concrete ({why})"
-        self.graphs = [g for g in self.graphs if g is not graph]
+        with lock:
+            self._refused[graph.signature.tree, graph.signature.leaves] = f"its graph cannot be made concrete ({why})"
+            self._keep([g for g in self.graphs if g is not graph])
 
     def is_current(self, graph: Graph) -> bool:
         """Whether nothing that ``call`` read has changed since the graph was captured."""
@@ -85,79 +109,128 @@ class GraphCache:
         sizes = {} if batch_size is None else {BATCH: batch_size}
         for graph in reversed(self.graphs):
             if graph.serves(signature, sizes, training) and self.is_current(graph):
+                self._used[graph] = next(self._clock)
                 return graph
         return None
 
+    # ---- Capturing ----
+
     def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str, warn: bool) -> Graph:
-        reason, sentence = self._why(signature, batch_size, training)
-        kind = (signature.tree, signature.leaves)
+        reason, why = self._why(signature, batch_size, training)
+        sentence = self._begins(reason, why)
+        self._check_budget(sentence)
+        kind, place = (signature.tree, signature.leaves), user_place(sys._getframe(2))
         started = time.perf_counter()
+
+        def enter(sentence: str, training: bool | None, seconds: float, raised: str | None = None) -> Run:
+            return self.ledger.add(Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place))
+
+        def refused(at: Place | None, what: str, seconds: float) -> None:
+            nonlocal reason, sentence
+            self._refused[kind] = f"{at} needs to know the size"
+            enter(f"{sentence}, but a symbolic batch was refused at {at} ({what})", training, seconds, "refused")
+            self._captured += 1
+            reason, sentence = Reason.CONCRETE, f"captured once more for batches of {batch_size}, because {self._refused[kind]}"
+            self._check_budget(sentence)
+
         try:
-            graph, about = capture_layer(self.layer, inputs, batch_size, training, symbolic=kind not in self._refused)
-        except Exception as error:
-            raised = f"{sentence}, and it raised {type(error).__name__}"
-            self.ledger.add(Run("capture", reason, raised, caller, str(signature), training, time.perf_counter() - started))
+            graph, about = capture_layer(self.layer, inputs, batch_size, training, kind not in self._refused, refused)
+        except CaptureBudgetError:
             raise
-        if about.refused is not None:
-            self._refused[kind] = f"{about.refused_place} needs to know the size"
-            refused = f"{sentence}, but a symbolic batch was refused at {about.refused}"
-            self.ledger.add(Run("capture", reason, refused, caller, str(signature), training, about.refused_seconds))
-            reason = Reason.CONCRETE
-            sentence = f"once more for batches of {batch_size}, because {self._refused[kind]}"
-        run = Run(
-            "capture", reason, sentence, caller, str(signature), graph.training, about.seconds, tuple(about.effects.found.values()), graph
-        )
-        self.ledger.add(run)
-        self.graphs = [g for g in self.graphs if self.is_current(g)] + [graph]
+        except BaseException as error:
+            raised = type(error).__name__
+            enter(f"{sentence}, and it raised {raised}", training, time.perf_counter() - started, raised)
+            raise
+        graph, same_as = self._known(graph)
+        if same_as:
+            sentence += "; it computes what it did before, so that its programs stay"
+        run = enter(sentence, graph.training, about.seconds)
+        run.effects, run.graph = tuple(about.effects.found.values()), graph
+        self._captured += 1
+        self._keep([g for g in self.graphs if g is not graph], graph)
         if warn:
             about.effects.warn()
         return graph
 
+    def _known(self, graph: Graph) -> tuple[Graph, bool]:
+        """A graph that is to be replaced and computes the same, with what guards it now; else the new one."""
+        for old in reversed(self.graphs):
+            if not self.is_current(old) and same(old, graph):
+                old.guards = graph.guards
+                return old, True
+        return graph, False
+
+    def _keep(self, graphs: list[Graph], new: Graph | None = None) -> None:
+        """Keeps a new graph and those of the others that still serve, ``KEPT`` in all; remembers why others go."""
+        kept = []
+        for graph in graphs:
+            changed = graph.guards.changes()
+            if changed:
+                self._remember(graph, Reason.ATTRIBUTE, _changes(changed))
+            else:
+                kept.append(graph)
+        for graph in sorted(kept, key=lambda g: self._used.get(g, -1))[: max(0, len(kept) - KEPT + 1)]:
+            self._remember(graph, Reason.DROPPED, f"its graph was dropped: a model keeps the {KEPT} graphs that it used last")
+            kept.remove(graph)
+        if new is not None:
+            kept.append(new)
+            self._used[new], self._signature = next(self._clock), new.signature
+            self._dropped.pop((new.signature, new.training), None)
+        self.graphs = kept
+        self._used = {g: self._used.get(g, -1) for g in kept}
+
+    def _remember(self, graph: Graph, reason: Reason, why: str) -> None:
+        if graph.size_guards:  # it was good for some sizes only
+            return
+        self._dropped[graph.signature, graph.training] = reason, why
+        if len(self._dropped) > _REMEMBERED:
+            del self._dropped[next(iter(self._dropped))]
+
+    def _check_budget(self, sentence: str) -> None:
+        """Raises where ``call`` may not be captured once more."""
+        allowed = self.max_captures
+        if allowed is not None and self._captured >= allowed:
+            raise CaptureBudgetError(
+                f"`call` of {self.ledger.name} would be {sentence}. compile(max_captures={allowed}) allows "
+                f"{allowed} capture{'' if allowed == 1 else 's'} in all; model.explain() tells of the earlier ones."
+            )
+
+    # ---- Why ----
+
+    def _begins(self, reason: Reason, why: str) -> str:
+        """The whole sentence."""
+        if reason is Reason.FIRST:
+            return f"captured for the first time{why}"
+        again = "a second time" if reason is Reason.TRAINING and self._captured == 1 else "again"
+        return f"captured {again} {'for' if reason is Reason.CONCRETE else 'because'} {why}"
+
     def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:
         if (signature.tree, signature.leaves) in self._refused:
-            return Reason.CONCRETE, f"for batches of {batch_size} alone, because {self._refused[signature.tree, signature.leaves]}"
-        if not self.graphs:
-            return Reason.FIRST, "the first use, which also made the weights" if not self.layer.variables else "the first use"
+            return Reason.CONCRETE, f"batches of {batch_size} alone, because {self._refused[signature.tree, signature.leaves]}"
         sizes = {} if batch_size is None else {BATCH: batch_size}
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
-        if not same:
-            return Reason.INPUTS, difference(self.graphs[-1].signature, signature)
-        graph = next((g for g in reversed(same) if g.serves(signature, sizes, training)), same[-1])
-        changed: list[Guard] = graph.guards.changes()
+        graph = next((g for g in reversed(same) if g.serves(signature, sizes, training)), same[-1] if same else None)
+        changed = graph.guards.changes() if graph is not None else []
         if changed:
-            return Reason.ATTRIBUTE, f"{' and '.join(g.sentence() for g in changed[:3])}; make it a Variable to avoid a new capture"
+            return Reason.ATTRIBUTE, _changes(changed)
+        dropped = self._dropped.get((signature, training)) or self._dropped.get((signature, None))
+        if dropped is not None:
+            return dropped
+        if self._signature is None:
+            return Reason.FIRST, ", which also made the weights" if not self.layer.variables else ""
+        if graph is None:
+            return Reason.INPUTS, signature_difference(self._signature, signature)
         if graph.training is not None and graph.training != training:
             return Reason.TRAINING, f"`call` branches on `training` at {graph.training_place}, and training is {training} now"
         failed = next(g for g in graph.size_guards if not g.holds(sizes))
         return Reason.SIZE, f"`call` asks {failed}, which has another answer for a batch of {batch_size}"
 
 
+def _changes(changed: list[Guard]) -> str:
+    return f"{' and '.join(g.sentence() for g in changed[:3])}; make it a Variable to avoid this"
+
+
 def _at_sizes(leaf: Any, sizes: dict[str, int]) -> Any:
     if not hasattr(leaf, "shape"):
         return leaf
     return jax.ShapeDtypeStruct(tuple(jax_compat.evaluate_size(d, sizes) for d in leaf.shape), leaf.dtype)
-
-
-def difference(before: Signature, now: Signature) -> str:
-    """What two signatures differ in, in words."""
-    if before.tree != now.tree:
-        return f"the structure of the inputs is {_structure(now)}, before {_structure(before)}"
-    paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(now.tree, range(len(now.leaves))))[0]
-    parts = []
-    for (path, _), old, new in zip(paths, before.leaves, now.leaves, strict=True):
-        if old == new:
-            continue
-        name = f"input{jax.tree_util.keystr(path)}" if path else "the input"
-        if "value" in (old[0], new[0]):
-            parts.append(f"{name} is {new[1]!r}, before {old[1]!r}")
-        elif len(old[0]) != len(new[0]):
-            parts.append(f"{name} has {len(new[0])} axes, before {len(old[0])}")
-        elif old[0] != new[0]:
-            parts.append(f"{name} has shape {new[0]}, before {old[0]}")
-        else:
-            parts.append(f"{name} has dtype {new[1]}, before {old[1]}")
-    return " and ".join(parts)
-
-
-def _structure(signature: Signature) -> str:
-    return str(signature.tree).removeprefix("PyTreeDef(").removesuffix(")")

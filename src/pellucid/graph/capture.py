@@ -16,7 +16,8 @@ import numpy as np
 from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
-from pellucid.core import jax_compat, seeds
+from pellucid.core import jax_compat, naming, seeds
+from pellucid.core.explain import users_line
 from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
@@ -153,12 +154,14 @@ class About:
 
     effects: effects.Effects
     seconds: float
-    refused: str | None = None  # why a first run, with a symbolic batch, did not succeed
-    refused_place: jax_compat.Place | None = None
-    refused_seconds: float = 0.0
 
 
-def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: bool, symbolic: bool = True) -> tuple[Graph, About]:
+Refused = Callable[[jax_compat.Place | None, str, float], None]
+
+
+def capture_layer(
+    layer: Layer, inputs: Any, batch_size: int | None, training: bool, symbolic: bool = True, refused: Refused | None = None
+) -> tuple[Graph, About]:
     """Runs ``call`` of a layer once and returns its graph.
 
     Args:
@@ -166,6 +169,7 @@ def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: b
         batch_size: the present size, which answers questions such as ``x.shape[0] == 1``.
         training: the present mode, which answers a Python ``if training``.
         symbolic: whether to try a symbolic batch first: not where one was refused before.
+        refused: is told where and how a symbolic batch was refused, and the seconds of that run, before ``call`` runs again.
 
     Raises:
         whatever ``call`` raises. No layer is left half-built then.
@@ -183,11 +187,12 @@ def capture_layer(layer: Layer, inputs: Any, batch_size: int | None, training: b
         except Exception as error:
             if batch_size is None or not _may_be_about_sizes(error):
                 raise
-            place, message = user_line(error), str(error).split("\n")[0][:100]
-            refused = f"{place} ({type(error).__name__}: {message})"
+            place, message = users_line(error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
         again = time.perf_counter()
+        if refused is not None:
+            refused(place, message, again - started)
         graph, seen = _attempt(layer, fixed, batch_size, training)
-        return graph, About(seen, time.perf_counter() - again, refused, place, again - started)
+        return graph, About(seen, time.perf_counter() - again)
 
 
 def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool) -> tuple[Graph, effects.Effects]:
@@ -251,23 +256,22 @@ def _may_be_about_sizes(error: Exception) -> bool:
     return not isinstance(error, jax.errors.JAXTypeError | RecursionError | MemoryError) and not jax_compat.raised_outside_jax(error)
 
 
-def user_line(error: BaseException) -> jax_compat.Place | None:
-    """The innermost line of a user's in a traceback."""
-    found = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if not jax_compat.is_library_file(code.co_filename):
-            found = jax_compat.Place(code.co_filename, traceback.tb_lineno, code.co_name)
-        traceback = traceback.tb_next
-    return found
-
-
 def _step(layer: Layer, caller: Layer) -> str:
-    owner = layer._state.owner
-    if owner is not None and owner[0] is caller and not layer._state.named_by_user:
-        return owner[1]
-    return layer.name if owner is None or layer._state.named_by_user else owner[1]
+    """Where the layer that calls another one finds it: its attribute there, or the attributes on the way through other layers."""
+    steps: list[str] = []
+    inner: Layer | None = layer
+    while inner is not None and inner is not caller:
+        owner, attribute = inner._state.owner or (None, None)
+        if owner is not caller:
+            here = next((path for path, child in caller._children() if child is inner), None)
+            owner, attribute = (owner, attribute) if here is None else (caller, here)
+        if attribute is not None:
+            steps.append(inner.name if inner._state.named_by_user else attribute)
+        inner = owner
+    if steps:
+        return "/".join(reversed(steps)) if inner is caller else steps[0]  # else the caller does not hold it
+    # `layers.concatenate(…)` makes a layer in each capture: its number is of no interest
+    return layer.name if layer._state.named_by_user or layer.variables else naming.snake_case(type(layer).__name__)
 
 
 def _named(y: Any, path: str) -> Any:

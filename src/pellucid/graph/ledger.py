@@ -5,10 +5,16 @@ from __future__ import annotations
 import dataclasses
 import enum
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from pellucid.core.jax_compat import Place
 from pellucid.graph.effects import Effect
+from pellucid.graph.render.ledger import html, story, table
+
+_KEPT = 4096  # runs, and programs, that are listed; older ones are counted only
+_SITES = 256  # eager runs of as many kinds are told apart between two captures
 
 
 class Reason(enum.Enum):
@@ -20,16 +26,28 @@ class Reason(enum.Enum):
     TRAINING = "branches on training"
     SIZE = "asked for the batch size"
     CONCRETE = "needs a concrete batch size"
+    DROPPED = "graph was dropped"
     EAGER = "run_eagerly"
     USER = "called by the user"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Run:
     """One run of ``call``.
 
-    ``kind`` is "capture" (yields a graph) or "eager" (computes at once); ``count`` is above one where equal eager runs
-    followed each other; ``seconds`` is the Python time of all of them together.
+    Attributes:
+        kind: "capture" (yields a graph) or "eager" (computes at once).
+        reason: why.
+        sentence: the same in words, with what differs.
+        caller: what needed it: "fit", "evaluate", "predict", "build", "summary" …, or the user's own line.
+        signature: structure, shapes and data types of the inputs; None is the batch.
+        training: the only mode that the graph is good for, None for both; of an eager run its mode.
+        seconds: of Python, for all ``count`` runs together; ``lowering`` and ``compiling`` are those of its programs.
+        effects: side effects seen.
+        count: above one where equal eager runs are told as one.
+        raised: the class of the error that ended it, or None.
+        place: the user's line that led to it.
+        programs: what was compiled from its graph.
     """
 
     kind: str
@@ -40,23 +58,104 @@ class Run:
     training: bool | None
     seconds: float = 0.0
     effects: tuple[Effect, ...] = ()
-    graph: Any = dataclasses.field(default=None, repr=False)
     count: int = 1
+    raised: str | None = None
+    place: Place | None = None
+    programs: list[Program] = dataclasses.field(default_factory=list, repr=False)
+    _graph: Callable[[], Any] = dataclasses.field(default=lambda: None, repr=False)
+
+    @property
+    def graph(self) -> Any:
+        """What a capture yielded, while anybody keeps it: a model keeps the graphs that serve."""
+        return self._graph()
+
+    @graph.setter
+    def graph(self, graph: Any) -> None:
+        self._graph = weakref.ref(graph)
+
+    @property
+    def captured(self) -> bool:
+        """Whether it yielded a graph, which may have been dropped since."""
+        return self.kind == "capture" and self.raised is None
+
+    @property
+    def lowering(self) -> float:
+        """Seconds in which the programs made of its graph were lowered for XLA."""
+        return sum(p.lowering for p in self.programs)
+
+    @property
+    def compiling(self) -> float:
+        """Seconds in which XLA compiled the programs made of its graph."""
+        return sum(p.compiling for p in self.programs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {
+            "kind": self.kind,
+            "reason": self.reason.name,
+            "sentence": self.sentence,
+            "caller": self.caller,
+            "place": None if self.place is None else str(self.place),
+            "signature": self.signature,
+            "training": self.training,
+            "seconds": self.seconds,
+            "lowering": self.lowering,
+            "compiling": self.compiling,
+            "count": self.count,
+            "raised": self.raised,
+            "effects": [{"kind": e.kind, "file": e.place.file, "line": e.place.line, "what": e.what, "cure": e.cure} for e in self.effects],
+        }
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Program:
-    """One compiled program: what for, at which batch size, why, and how long it took."""
+    """One compiled program.
+
+    Attributes:
+        purpose: "train", "test" or "predict".
+        batch_size: rows of a step.
+        reason: why it was compiled, in words.
+        tracing: seconds of Python in which the graph was made concrete and the step built around it.
+        lowering: seconds in which the step was lowered for XLA.
+        compiling: seconds of XLA.
+        loop: whether one dispatch is many steps.
+    """
 
     purpose: str
     batch_size: int
     reason: str
-    seconds: float = 0.0
-    loop: bool = False  # many steps in one dispatch
+    tracing: float = 0.0
+    lowering: float = 0.0
+    compiling: float = 0.0
+    loop: bool = False
+
+    @property
+    def training(self) -> bool:
+        """The mode."""
+        return self.purpose == "train"
+
+    @property
+    def seconds(self) -> float:
+        """Tracing, lowering and compiling together."""
+        return self.tracing + self.lowering + self.compiling
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {**dataclasses.asdict(self), "training": self.training, "seconds": self.seconds}
 
 
 class Ledger:
     """A sequence of runs of ``call`` (``len``, ``[i]``, iteration), with the programs beside it.
+
+    Printed, it is a table; ``story`` tells it in sentences. Graphs are not kept alive by it.
+
+    Args:
+        name: class of the model.
+
+    Attributes:
+        runs: all runs, the newest last. Beyond some thousands the oldest are no longer listed, but still counted.
+        programs: all programs compiled.
+        nested: how often ``call`` ran as part of a run of another model, by the class of that one; its ledger has the reasons.
 
     Example:
         >>> import numpy as np, pellucid
@@ -73,40 +172,68 @@ class Ledger:
         (1, 'capture')
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "the model") -> None:
+        self.name = name
         self.runs: list[Run] = []
         self.programs: list[Program] = []
+        self.nested: dict[str, int] = {}
+        self.capture_count = 0
+        self._calls = 0
+        self._eager: dict[tuple, Run] = {}  # those since the last capture, by what makes them equal
         self._lock = threading.Lock()
 
     def add(self, run: Run) -> Run:
+        """Enters a run; returns the entry, which is an older one where an equal eager run is in the ledger."""
         with self._lock:
-            last = self.runs[-1] if self.runs else None
-            same = (
-                last is not None
-                and run.kind == last.kind == "eager"
-                and (run.reason, run.caller, run.training) == (last.reason, last.caller, last.training)
-            )
-            if last is not None and same:
-                last.count += run.count
-                last.seconds += run.seconds
-                return last
+            self._calls += run.count
+            if run.kind == "capture":
+                self.capture_count += 1
+                self._eager.clear()
+            else:
+                key = (run.reason, run.caller, run.training, run.signature, run.sentence)
+                known = self._eager.get(key)
+                if known is not None:
+                    known.count += run.count
+                    known.seconds += run.seconds
+                    return known
+                if len(self._eager) >= _SITES:
+                    self._eager.clear()
+                self._eager[key] = run
             self.runs.append(run)
+            if len(self.runs) > _KEPT:
+                del self.runs[: _KEPT // 4]
             return run
 
-    def add_program(self, program: Program) -> Program:
+    def add_program(self, program: Program, graph: Any = None) -> Program:
+        """Enters a program, also in the run that its graph came from."""
         with self._lock:
             self.programs.append(program)
+            if len(self.programs) > _KEPT:
+                del self.programs[: _KEPT // 4]
+            run = next((r for r in reversed(self.runs) if graph is not None and r.graph is graph), None)
+            if run is not None:
+                run.programs.append(program)
         return program
+
+    def number_of(self, graph: Any) -> int | None:
+        """Which run, counted from 1, a graph came from."""
+        with self._lock:
+            return next((i for i in range(len(self.runs), 0, -1) if self.runs[i - 1].graph is graph), None)
+
+    def ran_inside(self, name: str) -> None:
+        """Notes a run that is part of a run of another model."""
+        with self._lock:
+            self.nested[name] = self.nested.get(name, 0) + 1
 
     @property
     def captures(self) -> list[Run]:
         """The runs that yielded a graph."""
-        return [r for r in self.runs if r.graph is not None]
+        return [r for r in list(self.runs) if r.captured]
 
     @property
     def call_count(self) -> int:
-        """How often ``call`` ran in all."""
-        return sum(r.count for r in self.runs)
+        """How often ``call`` ran in all, runs inside those of other models apart."""
+        return self._calls
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -118,42 +245,25 @@ class Ledger:
         return iter(list(self.runs))
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain data."""
-        runs = [
-            {
-                "kind": r.kind,
-                "reason": r.reason.name,
-                "sentence": r.sentence,
-                "caller": r.caller,
-                "signature": r.signature,
-                "training": r.training,
-                "seconds": r.seconds,
-                "count": r.count,
-                "effects": [str(e) for e in r.effects],
+        """The same as plain data, which JSON can hold."""
+        with self._lock:
+            return {
+                "model": self.name,
+                "call_count": self._calls,
+                "nested": dict(self.nested),
+                "runs": [r.as_dict() for r in self.runs],
+                "programs": [p.as_dict() for p in self.programs],
             }
-            for r in self.runs
-        ]
-        return {"call_count": self.call_count, "runs": runs, "programs": [dataclasses.asdict(p) for p in self.programs]}
 
-    def story(self, name: str) -> str:
+    def story(self, name: str | None = None) -> str:
         """The runs and programs in sentences."""
-        times = {0: "has not run yet", 1: "ran once"}.get(self.call_count, f"ran {self.call_count} times")
-        lines = [f"`call` of {name} {times}."]
-        for number, run in enumerate(self.runs, 1):
-            what = "was captured" if run.kind == "capture" else "ran eagerly" + (f" {run.count} times" if run.count > 1 else "")
-            lines.append(f"  {number}. It {what} in {run.caller}: {run.sentence} ({run.seconds * 1e3:.0f} ms of Python).")
-            lines.append(f"     Inputs: {run.signature}.")
-            lines += [f"     Side effect at {effect}" for effect in run.effects]
-        if self.captures:
-            lines.append("  Everything else reads the captured graph: `call` does not run again for other batch sizes,")
-            lines.append("  nor for validation and predict.")
-        if self.programs:
-            count = "1 program was" if len(self.programs) == 1 else f"{len(self.programs)} programs were"
-            lines.append(f"{count} compiled, without a run of `call`:")
-            for p in self.programs:
-                form = "many steps in one dispatch" if p.loop else "one step a dispatch"
-                lines.append(f"  - {p.purpose}, batches of {p.batch_size} ({form}, {p.seconds:.2f} s): {p.reason}.")
-        return "\n".join(lines)
+        return story(self, name or self.name)
 
     def __str__(self) -> str:
-        return self.story("the model")
+        return table(self)
+
+    def __repr__(self) -> str:
+        return f"<Ledger of {self.name}: {self._calls} runs of `call`, {len(self.programs)} programs>"
+
+    def _repr_html_(self) -> str:
+        return html(self)

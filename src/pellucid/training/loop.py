@@ -27,6 +27,7 @@ from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
 from pellucid.training.phases import Phases
 from pellucid.training.programs import Program
+from pellucid.training.reasons import coupled
 
 _IN_FLIGHT = 3  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
 
@@ -109,7 +110,7 @@ class Runner:
             return "`call` asks for the size of the batch"
         coupling = self.graph.coupling(self.training)
         if coupling is not None:
-            return str(coupling)
+            return coupled(self.graph, coupling)
         if self.objective is None:
             return None
         return steps.objective_coupling(self.objective, self._output_specs(), self.data.y)
@@ -186,15 +187,19 @@ class Runner:
         if block.batch_size != self.batch_size:  # the last batch at its own size
             graph = self.machine.captures.graph_for(self._specs(block.batch_size)[0], block.batch_size, self.training, self.caller)
             form = self.machine.form(self.purpose, graph, block.batch_size, 1, 0, False, True)
-            reason = f"the last batch has {block.batch_size} rows, and it cannot be padded: {self.why_not}"
+            rows = "1 row" if block.batch_size == 1 else f"{block.batch_size} rows"
+            ran = "; `call` did not run" if graph is self.graph else ""
+            use, note, last = f"the last batch of {rows}", f", because {self.why_not}{ran}", True
         else:
-            kind = {"train": "training", "test": "validation and evaluation", "predict": "prediction"}[self.purpose]
-            reason = f"{kind} in {self.caller}" + ("; the last batch is padded with repeated rows, exactly" if self.pads else "")
+            use, last = {"train": "training", "test": "evaluation", "predict": "prediction"}[self.purpose] + f" in {self.caller}", False
+            note = "; the last batch is padded with repeated rows, exactly" if self.pads else ""
         capacity = form.capacity if not block.arrays else block.arrays[0].shape[0] // block.batch_size
         form = type(form)(
             block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size)
         )
-        return self.machine.program(self.purpose, graph, self._specs(block.batch_size), form, self.objective, reason, self.readings)
+        return self.machine.program(
+            self.purpose, graph, self._specs(block.batch_size), form, self.objective, self.readings, use, note, last
+        )
 
 
 def _beside_an_epoch(function: Callable) -> Callable:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -20,6 +24,7 @@ from pellucid.training.nonfinite import FiniteCheck
 from pellucid.training.phases import Phases
 from pellucid.training.programs import Form, Program, choose_form
 from pellucid.training.readings import Readings
+from pellucid.training.reasons import Made, why
 
 
 class Machine:
@@ -46,11 +51,16 @@ class Machine:
         self._trainable_at: tuple[Any, tuple[Variable, ...]] | None = None
         self._numbered: list[tuple[list, int]] = []  # contents of readings
         self._in_epoch = False
+        self._made: dict[str, Made] = {}  # the last program of each purpose
+        self._settings_count = 0
+        self._graph_numbers: weakref.WeakKeyDictionary[Graph, int] = weakref.WeakKeyDictionary()
+        self._counter = itertools.count()
 
     def compile(self, settings: Settings) -> None:
         """Takes new settings. Programs made with the old ones are dropped, graphs stay."""
         with self._lock:
             self.settings = settings
+            self._settings_count += 1
             self._objectives = {}
             self._programs = {k: p for k, p in self._programs.items() if k[0] == "predict"}
 
@@ -113,8 +123,10 @@ class Machine:
         batch: tuple,
         form: Form,
         objective: Objective | None,
-        reason: str,
         readings: Readings,
+        use: str,
+        note: str = "",
+        last: bool = False,
     ) -> Program:
         """The program for a purpose ("train", "test", "predict") on blocks of a form; compiled when it is first dispatched.
 
@@ -124,23 +136,39 @@ class Machine:
             batch: ``(x, y, sample_weight)`` as ``ShapeDtypeStruct``s at the batch size.
             form: of the blocks.
             objective: losses and metrics, where the purpose needs them.
-            reason: why it is needed, for the ledger.
             readings: of losses, metrics and optimizer.
+            use: what it is needed for, in the ledger's words.
+            note: the end of the ledger's sentence.
+            last: whether it is for a smaller last batch, beside another program.
         """
         variables = self._trainable(graph) if purpose == "train" else ()
         specs, tree = jax.tree.flatten(batch)
         slots = tuple(self.need_settings("fit").optimizer.slots(variables)) if purpose == "train" else ()
         shapes = tuple((s.shape, str(s.dtype)) for s in specs)
         with self._lock:
-            key = (purpose, graph, form, tree, shapes, objective, self._number_of(readings), variables, slots)
+            number = self._number_of(readings)
+            key = (purpose, graph, form, tree, shapes, objective, number, variables, slots)
             if key not in self._programs:
+                made = Made(form, self._settings_count, self._number_of_graph(graph), shapes, number, tuple(v.path for v in variables))
+                reason = (f"compiled again for {use}" if last else self._reason(purpose, made, graph, use)) + note
+                started = time.perf_counter()
                 with self.noticing_no_change(readings):
                     program = self.make(purpose, graph, tree, specs, form, objective, variables)
-                program.entry = self.captures.ledger.add_program(ProgramEntry(purpose, form.batch_size, reason, loop=form.loop))
+                program.entry = ProgramEntry(purpose, form.batch_size, reason, time.perf_counter() - started, loop=form.loop)
+                program.compiled = functools.partial(self.captures.ledger.add_program, program.entry, graph)
                 program.graph = graph
                 alive = self.captures.graphs
                 self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}
             return self._programs[key]
+
+    def _reason(self, purpose: str, made: Made, graph: Graph, use: str) -> str:
+        """Why a program is compiled, which is noted as the last one with its purpose."""
+        before, self._made[purpose] = self._made.get(purpose), made
+        changed = why(before, made, self.captures.ledger.number_of(graph))
+        return f"compiled again for {use}, because {changed}" if changed else f"compiled for {use}"
+
+    def _number_of_graph(self, graph: Graph) -> int:
+        return self._graph_numbers.setdefault(graph, next(self._counter))
 
     def readings(self, purpose: str, objective: Objective | None) -> Readings:
         """What losses, metrics and optimizer have as plain Python values, which may be assigned at any time."""

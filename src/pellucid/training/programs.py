@@ -95,6 +95,7 @@ class Program:
         self._compiled: Any = None
         self._lock = threading.Lock()
         self.entry: Any = None  # of the ledger
+        self.compiled: Callable[[], Any] | None = None  # is called when XLA is done
         self.graph: Any = None
         self.batch_tree = batch_tree
 
@@ -168,13 +169,22 @@ class Program:
                 variable.array = value
         return outputs
 
+    def compile_ahead(self, arrays: list[jax.ShapeDtypeStruct]) -> Any:
+        """Compiles it for a block of such arrays, computing nothing. Returns XLA's executable."""
+        own, read = [v.array for v in self.writes], [v.array for v in self.reads]
+        self._compile(own if self.recycles else [], own, read, arrays, np.int32(0), np.int32(1), np.int32(self.form.batch_size))
+        return self._compiled
+
     def _compile(self, *args: Any) -> None:
         with self._lock:  # several threads may predict at once
             if self._compiled is None:
                 started = time.perf_counter()
-                self._compiled = self._jitted.lower(*args).compile()
-                if self.entry is not None:
-                    self.entry.seconds = time.perf_counter() - started
+                lowered = self._jitted.lower(*args)
+                between = time.perf_counter()
+                self._compiled = lowered.compile()
+                if self.entry is not None and self.compiled is not None:
+                    self.entry.lowering, self.entry.compiling = between - started, time.perf_counter() - between
+                    self.compiled()
 
     def was_finite(self, packed: tuple[Any, dict[int, Any]]) -> bool:
         """What the check of a dispatch said. Waits for the device."""
