@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -396,12 +396,12 @@ class Model(Layer):
         show_trainable: bool = False,
         input_shape: Any = None,
     ) -> None:
-        """Prints a row for each layer call: shapes, connections, parameters.
+        """Prints a row for each layer call and each operation between layers: shapes, connections, parameters, FLOPs of one row.
 
         Args:
-            line_length: width of the table.
+            line_length: width of the table, 100 by default.
             print_fn: takes the text in place of ``print``.
-            expand_nested: whether layers inside layers have rows.
+            expand_nested: whether what is inside layers has rows.
             show_trainable: whether a column says what is trainable.
             input_shape: builds the model first, such as ``(None, 6)``.
         """
@@ -409,7 +409,16 @@ class Model(Layer):
             inputs = specs_from_shapes(input_shape, self.dtype)
             self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "summary")
             self.build(input_shape)
-        (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable))
+        state = self._optimizer_state_size()
+        (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable, layer_range, state))
+
+    def _optimizer_state_size(self) -> tuple[int, int] | None:
+        """Number of elements and bytes of what the optimizer keeps, or will keep when training starts."""
+        if self.optimizer is None or not self.trainable_weights:
+            return None
+        specs = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.trainable_weights]
+        leaves = jax.tree.leaves(jax.eval_shape(self.optimizer.transformation(0.0).init, specs))
+        return sum(leaf.size for leaf in leaves), sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
     def report(self, path: str | os.PathLike = "report.html") -> str:
         """Writes one page, which works offline: the story of ``call``, the graph, the curves and times of the last fit.
@@ -427,6 +436,7 @@ class Model(Layer):
         pathlib.Path(path).write_text(report(type(self).__name__, self.ledger, graph, drawing, history, times), encoding="utf-8")
         return os.fspath(path)
 
+        layer_range: Sequence[str] | None = None,
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:
         """Prints, in plain words, when and why ``call`` ran and what was compiled; ``as_dict=True`` returns it as data."""
         if as_dict:
@@ -436,7 +446,37 @@ class Model(Layer):
 
 
 class _Held:
+            layer_range: the first and the last layer to show, as names or regular expressions.
     """Keeps a model out of the sight of those who look for nested layers: only the layers that are used are nested."""
+
+        Raises:
+            ValueError: for a ``layer_range`` that fits no layers.
+
+        Example:
+            >>> import pellucid
+            >>> class M(pellucid.Model):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.hidden, self.out = pellucid.layers.Dense(4), pellucid.layers.Dense(1)
+            ...     def call(self, x):
+            ...         return self.out(x + self.hidden(x))
+            >>> model = M(name="m")
+            >>> model.compile("adam", "mse")
+            >>> model.summary(input_shape=(None, 4))
+            Model: 'm'
+            <BLANKLINE>
+             Layer (type)     Output shape   Connected to    Param #   FLOPs
+             ───────────────────────────────────────────────────────────────
+             input (Input)    (None, 4)
+             hidden (Dense)   (None, 4)      input                20      36
+             · add            (None, 4)      input, hidden                 4
+             out (Dense)      (None, 1)      add                   5       9
+            <BLANKLINE>
+            Total params: 25 (100 B)
+            Trainable params: 25 (100 B)
+            Non-trainable params: 0 (0 B)
+            Optimizer state: 51 (204 B)
+            FLOPs, a row: 49
 
     def __init__(self, model: Model):
         self.model = model

@@ -1,6 +1,7 @@
 """Small things that scripts import beside layers and models."""
 
 from pellucid.utils.aliases import install_as_keras
+from pellucid.utils.plotting import plot_model
 from pellucid.utils.seeding import set_random_seed
 
-__all__ = ["install_as_keras", "set_random_seed"]
+__all__ = ["install_as_keras", "plot_model", "set_random_seed"]

@@ -3,69 +3,179 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pellucid.core.layer import Layer
-from pellucid.graph.graph import Graph
+from pellucid.graph.nodes import Node
+
+if TYPE_CHECKING:
+    from pellucid.graph.graph import Graph
+
+_UNBUILT = (
+    "`call` was not captured yet, so shapes and connections are not known. Give the shape of the inputs,\n"
+    "`model.summary(input_shape=(None, …))`, or build the model, or use it once."
+)
+
+
+class _Row(NamedTuple):
+    """A row of the table: all columns, as texts."""
+
+    name: str
+    shape: str = ""
+    sources: str = ""
+    parameters: str = ""
+    flops: str = ""
+    trainable: str = ""
 
 
 def summary_text(
-    layer: Layer, graph: Graph | None, width: int | None = None, expand_nested: bool = True, show_trainable: bool = False
+    layer: Layer,
+    graph: Graph | None,
+    width: int | None = None,
+    expand_nested: bool = True,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
+    optimizer_state: tuple[int, int] | None = None,
 ) -> str:
-    """One row for each layer call, nested ones indented, with shapes (None is the batch), connections and parameters."""
+    """One row for each layer call and operation, nested ones indented, and the totals.
+
+    Args:
+        layer: that is described.
+        graph: what its ``call`` did, or None before a capture.
+        width: of the table, 100 by default.
+        expand_nested: whether what is inside layers has rows.
+        show_trainable: whether a column says what is trainable.
+        layer_range: the first and the last row at the model's own level, as regular expressions.
+        optimizer_state: number of elements and bytes, None where there is no optimizer.
+
+    Raises:
+        ValueError: for a ``layer_range`` that fits no rows.
+    """
+    rows = [] if graph is None else _rows(graph, _chosen(graph, layer_range), expand_nested)
+    others = layer._flatten_layers()[1:] if graph is None else graph.uncalled
+    rows += [_other(x, "not built" if graph is None else "not called") for x in others]
+    parts = [_table(f"Model: {layer.name!r}", rows, width or 100, show_trainable, flops=graph is not None)]
+    if graph is None:
+        parts.append(_UNBUILT)
+    parts.append(_totals(layer, graph, optimizer_state))
+    return "\n\n".join(parts)
+
+
+def _rows(graph: Graph, chosen: list[Node], expand_nested: bool) -> list[_Row]:
+    kept = {n.path for n in chosen}
+    rows = [_Row(f"{n.path} (Input)", _shapes(n)) for n in graph.input_nodes if n.path in kept]
+    called: set[Layer] = set()
+    around: dict[str, str] = {}  # the node at the model's own level that each one is inside of
+    for node in graph.nodes:
+        around[node.path] = around.get(node.parent, node.path)
+        if around[node.path] in kept and (expand_nested or not node.depth):
+            rows.append(_row(node, node.layer in called))
+        called.update([node.layer] if node.layer is not None else [])
+    return rows
+
+
+def _row(node: Node, shared: bool) -> _Row:
+    step = "  " * node.depth + node.name
+    sources = ", ".join(_seen_from(node, path) for path in node.connected_to)
+    flops = compact(node.flops)
+    if node.layer is None:
+        return _Row(f"{'  ' * node.depth}· {node.name}", _shapes(node), sources, f"{node.parameters:,}" if node.parameters else "", flops)
+    count = "shared" if shared else f"{node.parameters:,}"
+    return _Row(f"{step} ({node.kind})", _shapes(node), sources, count, flops, "yes" if node.layer.trainable else "no")
+
+
+def _other(layer: Layer, state: str) -> _Row:
+    count = f"{_count(layer.weights):,}" if layer.built else "?"
+    return _Row(f"{layer.path} ({type(layer).__name__})", state, "", count, "", "yes" if layer.trainable else "no")
+
+
+def _chosen(graph: Graph, layer_range: Sequence[str] | None) -> list[Node]:
+    """The nodes at the model's own level that have rows: all, or those from the first that fits to the last that does."""
+    nodes = [*graph.input_nodes, *graph.children()]
+    if layer_range is None:
+        return nodes
+    if isinstance(layer_range, str) or len(layer_range) != 2 or not all(isinstance(x, str) for x in layer_range):
+        raise ValueError(f"summary: layer_range={layer_range!r}; expected the names of the first and the last layer, such as ('a', 'b').")
+    first, last = ([i for i, n in enumerate(nodes) if re.fullmatch(x, n.path)] for x in layer_range)
+    for found, wanted in ((first, layer_range[0]), (last, layer_range[1])):
+        if not found:
+            raise ValueError(f"summary: layer_range has {wanted!r}; the layers are: {', '.join(n.path for n in nodes)}.")
+    if first[0] > last[-1]:
+        raise ValueError(f"summary: layer_range={tuple(layer_range)!r}; {layer_range[0]!r} is called after {layer_range[1]!r}.")
+    return nodes[first[0] : last[-1] + 1]
+
+
+def _table(title: str, rows: Iterable[_Row], width: int, show_trainable: bool, flops: bool) -> str:
     # rich is imported when the first table is drawn: it would be a tenth of the time of `import pellucid`
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Model: {layer.name!r}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column, right in (("Layer (type)", False), ("Output shape", False), ("Connected to", False), ("Param #", True)):
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
-    if show_trainable:
-        table.add_column("Trainable")
-    called: set[Layer] = set()
-    if graph is not None:
-        for node in graph.nodes:
-            if node.layer is None or (node.depth and not expand_nested):
-                called.update([node.layer] if node.layer else [])
-                continue
-            shape = ", ".join(str(s.shape) for s in node.outputs)
-            count = f"{node.parameters:,}" if node.layer not in called else "shared"
-            called.add(node.layer)
-            step = node.path if not node.depth else "  " * node.depth + node.path.split("/", node.depth)[-1]
-            row = [f"{step} ({node.kind})", shape, ", ".join(map(_short, node.connected_to)), count]
-            table.add_row(*row, *(["yes" if node.layer.trainable else "no"] if show_trainable else []))
-    for other in layer._flatten_layers()[1:]:
-        if other not in called:
-            row = [
-                f"{other.path} ({type(other).__name__})",
-                "not called" if graph else "not built",
-                "",
-                f"{_count(other.weights):,}" if other.built else "?",
-            ]
-            table.add_row(*row, *(["yes" if other.trainable else "no"] if show_trainable else []))
+    columns = [("Layer (type)", "left"), ("Output shape", "left"), ("Connected to", "left"), ("Param #", "right"), ("FLOPs", "right")]
+    columns.append(("Trainable", "left"))
+    shown = [True, True, True, True, flops, show_trainable]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for (column, justify), show in zip(columns, shown, strict=True):
+        if show:
+            table.add_column(column, justify=justify, overflow="fold", no_wrap=justify == "right")  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(cell for cell, show in zip(row, shown, strict=True) if show))
     out = io.StringIO()
-    Console(file=out, width=width or 100, color_system=None, legacy_windows=False, emoji=False, markup=False, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n" + _totals(layer)
+    Console(file=out, width=width, color_system=None, legacy_windows=False, emoji=False, markup=False, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip()
 
 
-def _short(source: str) -> str:
-    return source.replace("@", " at ")
+def _totals(layer: Layer, graph: Graph | None, optimizer_state: tuple[int, int] | None) -> str:
+    lines = [
+        f"{kind} params: {_count(weights):,} ({size_text(_bytes(weights))})"
+        for kind, weights in (
+            ("Total", layer.weights),
+            ("Trainable", layer.trainable_weights),
+            ("Non-trainable", layer.non_trainable_weights),
+        )
+    ]
+    if optimizer_state is not None:
+        lines.append(f"Optimizer state: {optimizer_state[0]:,} ({size_text(optimizer_state[1])})")
+    if graph is not None:
+        lines.append(f"FLOPs, a row: {sum(n.flops for n in graph.children()):,.0f}")
+    return "\n".join(lines)
 
 
-def _totals(layer: Layer) -> str:
-    trainable, others = _count(layer.trainable_weights), _count(layer.non_trainable_weights)
-    size = sum(v.size * v.dtype.itemsize for v in layer.weights)
-    return f"Total params: {trainable + others:,} ({_size(size)}), trainable: {trainable:,}, not trainable: {others:,}"
+def _seen_from(node: Node, path: str) -> str:
+    """A source beside a node by its own name, one from outside by its path."""
+    prefix = f"{node.parent}/" if node.parent else ""
+    return path.removeprefix(prefix)
 
 
-def _count(variables: list[Any]) -> int:
+def _shapes(node: Node) -> str:
+    return "\n".join(str(spec.shape) for spec in node.outputs)
+
+
+def _count(variables: Iterable[Any]) -> int:
     return sum(v.size for v in variables)
 
 
-def _size(count: float) -> str:
+def _bytes(variables: Iterable[Any]) -> int:
+    return sum(v.size * v.dtype.itemsize for v in variables)
+
+
+def compact(number: float) -> str:
+    """A number with at most five digits: 9,876, 98.8k, 1.23M, 45.6G."""
+    if number < 10_000:
+        return f"{number:,.0f}"
+    for unit in ("k", "M", "G", "T"):
+        number /= 1000
+        if number < 999.5:
+            return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}{unit}"
+    return f"{number:,.0f}T"
+
+
+def size_text(count: float) -> str:
+    """Bytes as a text: 512 B, 4.71 KB."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1024 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.2f} {unit}"
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:,.2f} {unit}"
         count /= 1024
     return ""

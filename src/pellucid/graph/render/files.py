@@ -1,0 +1,113 @@
+"""Drawings as files: the ending of the name says which format."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pellucid.graph.render.description import Picture, describe
+from pellucid.graph.render.dot import dot
+from pellucid.graph.render.mermaid import mermaid
+from pellucid.graph.render.model_explorer import collection
+from pellucid.graph.render.page import inline, page
+from pellucid.graph.render.png import png
+from pellucid.graph.render.svg import svg
+
+if TYPE_CHECKING:
+    from pellucid.graph.graph import Graph
+
+
+def save(graph: Graph, path: str | os.PathLike, format: str | None = None, **options: Any) -> str:
+    """Writes a drawing of a graph.
+
+    Args:
+        graph: to draw.
+        path: of the file; its ending says the format: ``.svg``, ``.png``, ``.html``, ``.mmd`` (Mermaid), ``.dot``, ``.json``,
+            ``.model_explorer.json`` (for Google's Model Explorer).
+        format: "svg", "png", "html", "mmd", "dot", "json" or "model_explorer", where the ending does not say it.
+        options: for svg, png and html: ``rankdir`` ("TB" downwards, "BT", "LR" to the right, "RL"), ``expand_nested`` (whether layers
+            show what is inside), ``show_shapes``, ``show_dtype``, ``show_layer_names``, ``show_layer_activations``,
+            ``show_trainable``; for png also ``dpi``; for mmd and dot ``rankdir`` and ``show_shapes``.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: for an unknown format or direction.
+        TypeError: for an option that the format does not have.
+        ImportError: for svg and png, where ``pellucid[plot]`` is not installed.
+    """
+    name = format_of(path, format)
+    if unknown := set(options) - OPTIONS[name]:
+        raise TypeError(f"save: unknown option {min(unknown)!r}; {name} takes: {', '.join(sorted(OPTIONS[name])) or 'none'}.")
+    content = WRITERS[name](describe(graph), **options)
+    pathlib.Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return os.fspath(path)
+
+
+def html(graph: Graph, **options: Any) -> str:
+    """A page that works offline; options as ``save`` has them."""
+    return page(describe(graph), **options)
+
+
+def notebook(graph: Graph) -> str:
+    """HTML that shows a graph inside a notebook or another page."""
+    return inline(describe(graph))
+
+
+def format_of(path: str | os.PathLike, format: str | None = None) -> str:
+    """The format of a file, from its name where ``format`` is None.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if format is not None:
+        if format not in WRITERS:
+            raise ValueError(f"format={format!r}; expected one of {', '.join(WRITERS)}.")
+        return format
+    name = os.fspath(path).lower()
+    ending = "model_explorer" if name.endswith(".model_explorer.json") else pathlib.Path(name).suffix.lstrip(".")
+    if ending not in WRITERS or (ending == "model_explorer" and not name.endswith(".json")):
+        endings = ", ".join(f".{w}" for w in WRITERS if w != "model_explorer")
+        raise ValueError(f"{os.fspath(path)!r}: expected a name that ends in {endings} or .model_explorer.json, or format='svg'.")
+    return ending
+
+
+def _as_json(picture: Picture) -> str:
+    return json.dumps({"format": "pellucid graph", "version": 1} | picture.as_dict(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _as_model_explorer(picture: Picture) -> str:
+    return json.dumps(collection(picture), indent=1, ensure_ascii=False) + "\n"
+
+
+def _as_png(picture: Picture, dpi: float = 192, **options: Any) -> bytes:
+    return png(svg(picture, **options), dpi)
+
+
+WRITERS: dict[str, Callable[..., str | bytes]] = {
+    "svg": svg,
+    "png": _as_png,
+    "html": page,
+    "mmd": mermaid,
+    "dot": dot,
+    "json": _as_json,
+    "model_explorer": _as_model_explorer,
+}
+
+_DRAWN = frozenset(
+    {"rankdir", "expand_nested", "show_shapes", "show_dtype", "show_layer_names", "show_layer_activations", "show_trainable"}
+)  # fmt: skip
+# What each format lets one choose.
+OPTIONS: dict[str, frozenset[str]] = {
+    "svg": _DRAWN,
+    "png": _DRAWN | {"dpi"},
+    "html": _DRAWN,
+    "mmd": frozenset({"rankdir", "show_shapes"}),
+    "dot": frozenset({"rankdir", "show_shapes"}),
+    "json": frozenset(),
+    "model_explorer": frozenset(),
+}
