@@ -26,10 +26,13 @@ def set_epsilon(value: float) -> None:
 
 def data_budget() -> int:
     """Bytes of data that ``fit`` puts on an accelerator whole; larger data are streamed. By default a quarter of its memory."""
-    if _data_budget is not None:
-        return _data_budget
+    return device_memory() // 4 if _data_budget is None else _data_budget
+
+
+def device_memory() -> int:
+    """Bytes of memory of the first device; of the host, where the device has none of its own."""
     stats = jax.devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // 4
+    return int(stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def set_data_budget(size: int | None) -> None:
@@ -67,6 +70,7 @@ def backend() -> str:
 __all__ = [
     "backend",
     "data_budget",
+    "device_memory",
     "disable_traceback_filtering",
     "enable_traceback_filtering",
     "epsilon",

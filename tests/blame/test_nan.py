@@ -191,7 +191,7 @@ def test_state_is_that_before_the_bad_batch(form, batch_size, monkeypatch):
     def trained(rows, **more):
         pellucid.utils.set_random_seed(3)
         model = Net(printing if form == "printing" else log, dropout=0.3)
-        model.compile("adam", "mse", **options, **more)
+        model.compile(pellucid.optimizers.SGD(0.01, momentum=0.9), "mse", **options, **more)
         fit = lambda: model.fit(x[:rows], y[:rows], batch_size, verbose=0, shuffle=False, callbacks=listener)
         return model, fit
 
@@ -215,7 +215,7 @@ def test_many_epochs_with_recycled_arrays_train_as_without(monkeypatch):
     def trained(nan):
         pellucid.utils.set_random_seed(3)
         model = Net(log, dropout=0.3)
-        model.compile("adam", "mse", nan=nan, steps_per_execution=2)
+        model.compile(pellucid.optimizers.SGD(0.01, momentum=0.9), "mse", nan=nan, steps_per_execution=2)
         keep = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: held.append((model.out.kernel.value, model.out.kernel.numpy())))
         model.fit(*data(), epochs=5, verbose=0, callbacks=[keep])
         return state(model)
@@ -253,7 +253,7 @@ def test_an_infinite_evaluation_before_is_not_blamed():
 def test_weights_are_put_back_where_training_ends_before_the_check_is_seen():
     x, y = data(32)
     model = Net(log)
-    model.compile("adam", "mse", nan="raise", steps_per_execution=1)
+    model.compile(pellucid.optimizers.SGD(0.01, momentum=0.9), "mse", nan="raise", steps_per_execution=1)
     model.fit(x, y, verbose=0)
     (program,) = model._machine._programs.values()
     watch, states = Watch("fit"), []

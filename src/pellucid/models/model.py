@@ -27,6 +27,7 @@ from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Settings
 from pellucid.training.data import ArrayData
 from pellucid.training.machine import Machine
+from pellucid.training.preflight import Preflight, preflight
 
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
 
@@ -328,6 +329,38 @@ class Model(Layer):
         """
         inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
         return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
+
+    @filtered
+    def preflight(self, x: Any, batch_size: int = 32, y: Any = None) -> Preflight:
+        """Says what a step will cost before the first one: work, memory, the largest batch that fits, seconds to compile.
+
+        It compiles a step, and another with twice the rows to see what grows with them. Nothing is computed and no weight changes;
+        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training.
+
+        Args:
+            x: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``, in the structure that ``fit`` takes.
+            batch_size: rows of a step.
+            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one.
+
+        Returns:
+            Preflight: numbers, of which ``str()`` makes a table and ``as_dict()`` plain data.
+
+        Raises:
+            ValueError: for a batch size that is none, or targets that do not fit the losses.
+
+        Example:
+            >>> import pellucid
+            >>> class M(pellucid.Model):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.out = pellucid.layers.Dense(2)
+            ...     def call(self, x):
+            ...         return self.out(x)
+            >>> before = M().preflight((None, 6), batch_size=10)
+            >>> before.weights, before.forward_flops  # 6 * 2 weights and 2 biases of 4 bytes
+            (56, 260.0)
+        """
+        return preflight(self._machine, x, batch_size, y)
 
     @filtered
     def submodel(self, outputs: Any, name: str | None = None) -> Submodel:

@@ -1,0 +1,207 @@
+"""Preflight: what a step will cost, measured by compiling it, before anything is computed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from pellucid import config
+from pellucid.core import dtypes
+from pellucid.core.variable import Variable
+from pellucid.graph.capture import specs_from_shapes
+from pellucid.graph.cost import cost
+from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.ledger import Program as ProgramEntry
+from pellucid.training.compiled import Objective
+from pellucid.training.machine import Machine
+from pellucid.training.programs import Form, Program
+
+
+@dataclasses.dataclass(frozen=True)
+class Preflight:
+    """What one step will take. Sizes are in bytes.
+
+    Attributes:
+        model: name of the model's class.
+        training: whether the step is one of training, or of prediction where the model is not compiled.
+        batch_size: rows of a step.
+        flops: floating-point operations of a step: forward pass, gradient and update.
+        forward_flops: those of the forward pass.
+        parameters: number of elements of the weights.
+        weights: all weights.
+        gradients: one for each weight that is trained.
+        optimizer_state: slots, step counter and learning rate.
+        activations: what XLA keeps for this batch between forward pass and gradient, and its scratch memory, which grow with the batch.
+        data: inputs and targets of a batch.
+        total: all memory that XLA needs for the step.
+        device: that it was compiled for.
+        device_memory: of the device, or of the host where the device is a CPU.
+        largest_batch: rows of a step that still fit, by two measurements, about.
+        compile_seconds: from the captured graph to the program.
+    """
+
+    model: str
+    training: bool
+    batch_size: int
+    flops: float
+    forward_flops: float
+    parameters: int
+    weights: int
+    gradients: int
+    optimizer_state: int
+    activations: int
+    data: int
+    total: int
+    device: str
+    device_memory: int
+    largest_batch: int
+    compile_seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return dataclasses.asdict(self)
+
+    @property
+    def fits(self) -> bool:
+        """Whether a step of this size fits the device."""
+        return self.total <= self.device_memory
+
+    def __str__(self) -> str:
+        kind = "training" if self.training else "prediction"
+        percent = 100 * self.total / self.device_memory
+        rows = [
+            ("work of a step", f"{_short(self.flops, 1000)}FLOP, {_short(self.forward_flops, 1000)}FLOP of them in the forward pass"),
+            ("weights", f"{_size(self.weights)}, {self.parameters:,} parameters"),
+            ("gradients", _size(self.gradients)),
+            ("optimizer state", _size(self.optimizer_state)),
+            ("activations", f"{_size(self.activations)}, {_size(self.activations / self.batch_size)} a row"),
+            ("data of a batch", _size(self.data)),
+            ("all memory", f"{_size(self.total)}, {percent:.3g} % of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
+            ("largest batch", f"about {self.largest_batch:,} rows" if self.largest_batch else "none: the weights alone do not fit"),
+            ("compiled in", f"{self.compile_seconds:.2f} s"),
+        ]
+        title = f"{self.model}: a step of {kind} with {self.batch_size:,} rows on {self.device}"
+        return "\n".join([title, *(f"  {name:<16} {value}" for name, value in rows)])
+
+
+def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
+    """Compiles a step for a batch size, and another one of twice that size to see what grows; see ``Model.preflight``."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size <= 0:
+        raise ValueError(f"preflight: batch_size={batch_size!r}; expected a positive whole number.")
+    size, training = int(batch_size), machine.settings is not None
+    inputs = _specs(x, machine.layer.dtype, size)
+    graph = machine.captures.graph_for(inputs, size, training, "preflight")
+    objective, variables = None, ()
+    targets = None if y is None else _specs(y, machine.layer.dtype, size)
+    if training:
+        targets = _like_outputs(machine, graph, size) if targets is None else targets
+        outputs = _outputs(graph, size)
+        objective = machine.objective_for(outputs, graph.output_names, targets, graph.losses > 0, "preflight")
+        variables = tuple(machine.layer.trainable_variables)
+    measure = functools.partial(_measure, machine, graph, objective, variables)
+    program, stats, seconds = measure((inputs, targets, None), size)
+    first = _bytes(stats)
+    grows = _growth(measure, graph, (inputs, targets, None), size, first, stats.temp_size_in_bytes)
+    weights, gradients = _sum(machine.layer.variables), _sum(variables)
+    state = _sum(machine.need_settings("preflight").optimizer.variables) if training else 0
+    fixed = weights + gradients + state
+    a_row, temp_a_row = grows or ((first - fixed) / size, (stats.temp_size_in_bytes - gradients) / size)
+    data = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((inputs, targets)))
+    room = config.device_memory()
+    return Preflight(
+        model=type(machine.layer).__name__,
+        training=training,
+        batch_size=size,
+        flops=cost(program.step.jaxpr, {}).flops,
+        forward_flops=graph.cost(size).flops,
+        parameters=sum(v.size for v in machine.layer.weights),
+        weights=weights,
+        gradients=gradients,
+        optimizer_state=state,
+        activations=max(0, round(temp_a_row * size)),
+        data=data,
+        total=first,
+        device=str(jax.devices()[0].device_kind),
+        device_memory=room,
+        largest_batch=max(0, int((room - first) / max(a_row, data / size, 1) + size)),
+        compile_seconds=seconds,
+    )
+
+
+def _specs(given: Any, dtype: str, rows: int) -> Any:
+    """Arrays, specs or shapes as specs of so many rows, of the types that ``fit`` would give them."""
+    specs = specs_from_shapes(given, dtype)
+
+    def spec(x: Any) -> jax.ShapeDtypeStruct:
+        if not x.shape:
+            raise ValueError("preflight: an input is a scalar; expected arrays with the rows first.")
+        kind = dtypes.to_floatx(np.empty(0, x.dtype)).dtype
+        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), jax.dtypes.canonicalize_dtype(kind))
+
+    return jax.tree.map(spec, specs)
+
+
+def _outputs(graph: Graph, rows: int) -> Any:
+    is_shape = lambda s: isinstance(s, tuple) and all(d is None or isinstance(d, int) for d in s)
+    make = lambda shape, dtype: jax.ShapeDtypeStruct(tuple(rows if d is None else d for d in shape), dtype)
+    return jax.tree.map(make, graph.outputs, graph.output_dtypes, is_leaf=is_shape)
+
+
+def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:
+    """Targets of the outputs' shapes; class numbers where the only loss is a sparse one."""
+    loss = machine.need_settings("preflight").loss
+    name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    outputs = _outputs(graph, rows)
+    if not str(name).lower().startswith("sparse"):
+        return outputs
+    return jax.tree.map(lambda o: jax.ShapeDtypeStruct(o.shape[:-1], "int32"), outputs)
+
+
+def _measure(
+    machine: Machine, graph: Graph, objective: Objective | None, variables: tuple[Variable, ...], batch: tuple, rows: int
+) -> tuple[Program, Any, float]:
+    """(program, XLA's account of its memory, seconds) of a step that is compiled and not run."""
+    started = time.perf_counter()
+    specs, tree = jax.tree.flatten(batch)
+    purpose = "predict" if objective is None else "train"
+    program = machine.make(purpose, graph, tree, specs, Form(rows, 1, False, False), objective, variables)
+    program.entry = ProgramEntry(purpose, rows, "compiled for preflight, and not run", time.perf_counter() - started)
+    program.compiled = functools.partial(machine.captures.ledger.add_program, program.entry, graph)
+    stats = program.compile_ahead(specs).memory_analysis()
+    if stats is None:
+        raise NotImplementedError(f"preflight: XLA tells no memory for {jax.default_backend()!r} devices.")
+    return program, stats, time.perf_counter() - started
+
+
+def _growth(measure: Any, graph: Graph, batch: tuple, rows: int, total: int, temporary: int) -> tuple[float, float] | None:
+    """(all memory, temporary memory) of one more row, where the graph holds for twice as many."""
+    if graph.signature.batch_size is not None or not all(guard.holds({BATCH: 2 * rows}) for guard in graph.size_guards):
+        return None
+    larger = jax.tree.map(lambda s: jax.ShapeDtypeStruct((2 * rows, *s.shape[1:]), s.dtype), batch)
+    _, stats, _ = measure(larger, 2 * rows)
+    return (_bytes(stats) - total) / rows, (stats.temp_size_in_bytes - temporary) / rows
+
+
+def _bytes(stats: Any) -> int:
+    return stats.argument_size_in_bytes + stats.output_size_in_bytes - stats.alias_size_in_bytes + stats.temp_size_in_bytes
+
+
+def _sum(variables: Any) -> int:
+    return sum(v.size * v.dtype.itemsize for v in variables)
+
+
+def _short(number: float, step: int) -> str:
+    for prefix in ("", "k", "M", "G", "T"):
+        if number < step:
+            return f"{number:.3g} {prefix}"
+        number /= step
+    return f"{number:,.0f} P"
+
+
+def _size(count: float) -> str:
+    return _short(count, 1024).replace("k", "K") + "B"
