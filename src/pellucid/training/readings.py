@@ -74,7 +74,7 @@ class Readings:
             return self._plain(value), [self._read(v, depth) for v in value]
         if isinstance(value, functools.partial):
             return [self._read(v, depth) for v in (value.func, *value.args, *value.keywords.values())]
-        computes, methods = _methods(type(value))
+        computes, methods = _methods(type(value))  # type: ignore[arg-type]
         if not computes or isinstance(value, Layer):
             wrapped = getattr(value, "__wrapped__", None)  # of a function that JAX has compiled
             return self._plain(value) if wrapped is None else (content(value), self._read(wrapped, depth))
