@@ -427,6 +427,7 @@ class Model(Layer):
         print_fn: Callable[[str], None] | None = None,
         expand_nested: bool = True,
         show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
         input_shape: Any = None,
     ) -> None:
         """Prints a row for each layer call and each operation between layers: shapes, connections, parameters, FLOPs of one row.
@@ -436,7 +437,37 @@ class Model(Layer):
             print_fn: takes the text in place of ``print``.
             expand_nested: whether what is inside layers has rows.
             show_trainable: whether a column says what is trainable.
+            layer_range: the first and the last layer to show, as names or regular expressions.
             input_shape: builds the model first, such as ``(None, 6)``.
+
+        Raises:
+            ValueError: for a ``layer_range`` that fits no layers.
+
+        Example:
+            >>> import pellucid
+            >>> class M(pellucid.Model):
+            ...     def __init__(self):
+            ...         super().__init__(name="m")
+            ...         self.hidden, self.out = pellucid.layers.Dense(4), pellucid.layers.Dense(1)
+            ...     def call(self, x):
+            ...         return self.out(x + self.hidden(x))
+            >>> model = M()
+            >>> model.compile("adam", "mse")
+            >>> model.summary(input_shape=(None, 4))
+            Model: 'm'
+            <BLANKLINE>
+             Layer (type)     Output shape   Connected to    Param #   FLOPs
+             ───────────────────────────────────────────────────────────────
+             input (Input)    (None, 4)
+             hidden (Dense)   (None, 4)      input                20      36
+             · add            (None, 4)      input, hidden                 4
+             out (Dense)      (None, 1)      add                   5       9
+            <BLANKLINE>
+            Total params: 25 (100 B)
+            Trainable params: 25 (100 B)
+            Non-trainable params: 0 (0 B)
+            Optimizer state: 51 (204 B)
+            FLOPs, a row: 49
         """
         if input_shape is not None:
             inputs = specs_from_shapes(input_shape, self.dtype)
@@ -469,7 +500,6 @@ class Model(Layer):
         pathlib.Path(path).write_text(report(type(self).__name__, self.ledger, graph, drawing, history, times), encoding="utf-8")
         return os.fspath(path)
 
-        layer_range: Sequence[str] | None = None,
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:
         """Prints, in plain words, when and why ``call`` ran and what was compiled; ``as_dict=True`` returns it as data."""
         if as_dict:
@@ -479,37 +509,7 @@ class Model(Layer):
 
 
 class _Held:
-            layer_range: the first and the last layer to show, as names or regular expressions.
     """Keeps a model out of the sight of those who look for nested layers: only the layers that are used are nested."""
-
-        Raises:
-            ValueError: for a ``layer_range`` that fits no layers.
-
-        Example:
-            >>> import pellucid
-            >>> class M(pellucid.Model):
-            ...     def __init__(self):
-            ...         super().__init__()
-            ...         self.hidden, self.out = pellucid.layers.Dense(4), pellucid.layers.Dense(1)
-            ...     def call(self, x):
-            ...         return self.out(x + self.hidden(x))
-            >>> model = M(name="m")
-            >>> model.compile("adam", "mse")
-            >>> model.summary(input_shape=(None, 4))
-            Model: 'm'
-            <BLANKLINE>
-             Layer (type)     Output shape   Connected to    Param #   FLOPs
-             ───────────────────────────────────────────────────────────────
-             input (Input)    (None, 4)
-             hidden (Dense)   (None, 4)      input                20      36
-             · add            (None, 4)      input, hidden                 4
-             out (Dense)      (None, 1)      add                   5       9
-            <BLANKLINE>
-            Total params: 25 (100 B)
-            Trainable params: 25 (100 B)
-            Non-trainable params: 0 (0 B)
-            Optimizer state: 51 (204 B)
-            FLOPs, a row: 49
 
     def __init__(self, model: Model):
         self.model = model

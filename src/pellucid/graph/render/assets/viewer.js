@@ -229,7 +229,7 @@
   redraw();
   const wanted = decodeURIComponent(said.get("select") || "");
   let touched = false;
-  for (const name of ["pointerdown", "keydown", "wheel"]) addEventListener(name, () => { touched = true; }, { capture: true, passive: true });
+  for (const name of ["pointerdown", "click", "keydown", "wheel"]) addEventListener(name, () => { touched = true; }, { capture: true, passive: true });
   new ResizeObserver(() => {  // a frame has no size yet when its script runs
     if (touched || !canvas.clientWidth) return;
     if (boxes.has(wanted) && selected !== wanted) reveal(wanted);
