@@ -208,9 +208,10 @@ class Walk:
 
     def _connect(self, node: Node, var: Any) -> None:
         for producer in self._producers.get(var, ()):
-            if producer == node.path or producer.startswith(node.path + "/"):
+            seen = self._seen_from(node, producer)
+            if seen is None:
                 continue
-            source = self.find(_seen_from(node.path, producer, self.calls))
+            source = self.find(seen)
             if source.path not in node.connected_to:
                 node.connected_to.append(source.path)
             self.edges.setdefault((source.path, node.path, var), Edge(source, node, *spec_of(var.aval)))
@@ -220,10 +221,23 @@ class Walk:
         return self.nodes.get(path) or self.calls.get(path) or next(n for n in self.inputs if n.path == path)
 
     def _around(self, path: str) -> list[Node]:
-        """A node and the layer calls that it is inside of, from the inside out."""
-        steps = path.split("/")
-        found = ["/".join(steps[:i]) for i in range(len(steps), 0, -1)]
-        return [node for p in found if (node := self.calls.get(p) or self.nodes.get(p)) is not None]
+        """A node and the layer calls that it is inside of, from the inside out.
+
+        The path alone does not tell: a layer of the backbone that the model calls itself is inside no call of the backbone.
+        """
+        found = []
+        while (node := self.calls.get(path) or self.nodes.get(path)) is not None:
+            found.append(node)
+            path = node.parent
+        return found
+
+    def _seen_from(self, node: Node, producer: str) -> str | None:
+        """What a node sees of another one: the outermost layer call around that one, but not around the node. None for itself."""
+        around = self._around(producer) or [self.find(producer)]
+        if node in around:
+            return None
+        outside = {n.path for n in self._around(node.path)}
+        return next((n.path for n in reversed(around) if n.path not in outside), producer)
 
     def _count(self, node: Node, eqn: Any, times: float) -> None:
         try:
@@ -259,7 +273,7 @@ class Walk:
         length = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
         turns = times * jax_compat.evaluate_size(length, self._sizes)
         made: list[list[str]] = [[] for _ in eqn.outvars]
-        for jaxpr in inner:
+        for jaxpr in sorted(inner, key=lambda j: self._first_call(j, scope)):  # a cond has its false branch first, which ran last
             invars, outvars = parts(jaxpr).invars, parts(jaxpr).outvars
             given = eqn.invars[-len(invars) :] if invars else []  # a cond's predicate and the like come first
             for var, outer in zip(invars, given, strict=True):
@@ -267,31 +281,49 @@ class Walk:
                     self._producers[var] = self._producers.get(outer, ())
                     if outer in self._reads:
                         self._reads[var] = self._reads[outer]
+            before = set(self.nodes)
             self._walk(jaxpr, scope, turns)
+            if eqn.primitive.name == "cond":
+                self._chosen_by(eqn.invars[0], [n for path, n in self.nodes.items() if path not in before])
             for found, var in zip(made, outvars[-len(made) :] if made else [], strict=False):
                 found += [p for p in (() if isinstance(var, Literal) else self._producers.get(var, ())) if p not in found]
         self._producers.update({var: tuple(found) for var, found in zip(eqn.outvars, made, strict=True)})
         return True
+
+    def _first_call(self, jaxpr: Any, scope: str) -> int:
+        """When the first layer call in a jaxpr ran; one without any comes last."""
+        inside = self.paths_of(parts(jaxpr).eqns, scope)
+        return next((number for number, path in enumerate(self.calls) if path in inside), len(self.calls))
+
+    def _chosen_by(self, predicate: Any, branch: list[Node]) -> None:
+        """Connects what decides between branches with the nodes that a branch begins with."""
+        inside = {n.path for n in branch}
+        for node in branch:
+            if node.parent not in inside and not inside & set(node.connected_to):
+                self._connect(node, predicate)
 
     # ---- Operations ----
 
     def _operation(self, eqn: Any, owner: str | None) -> Node:
         """The operation that an equation is part of: equations of the same expression of the user's make one node.
 
-        A line that runs again, in a Python loop, makes an equal traceback that is another object.
+        A line that runs again, in a Python loop, makes an equal traceback that is another object. What ``jax.grad`` in ``call``
+        computes backwards has the line of the function, but is another node than what that computes forwards.
         """
         call = jax_compat.user_call(eqn)
-        key = (owner, call.place, call.columns) if call is not None else (owner, eqn.primitive.name, len(self.nodes))
+        backwards = "transpose(" in jax_compat.scope(eqn)
+        key = (owner, call.place, call.columns, backwards) if call is not None else (owner, eqn.primitive.name, len(self.nodes))
         traceback = eqn.source_info.traceback
         known = self._operations.setdefault(key, [])
         if known and not known[-1].repeats(traceback):
-            known[-1].tracebacks.append(traceback)
-            return known[-1].node
+            node = known[-1].node
+            self.nodes[node.path] = self.nodes.pop(node.path)  # after what it takes: `sum(layer(x) for layer in …)` adds in between
+            return node
         name = _operation_name(eqn, call)
         path = self._free(f"{owner}/{name}" if owner else name)
         depth = self.calls[owner].depth + 1 if owner else 0
         node = Node(path, None, name, call.place if call is not None else None, parent=owner or "", depth=depth)
-        known.append(_Operation(node, [traceback]))
+        known.append(_Operation(node, traceback))
         self.nodes.update({around.path: self.nodes.get(around.path, around) for around in reversed(self._around(owner or ""))})
         self.nodes[path] = node
         return node
@@ -322,11 +354,11 @@ class Walk:
 @dataclasses.dataclass
 class _Operation:
     node: Node
-    tracebacks: list[Any]
+    first: Any  # traceback of its first equation
 
     def repeats(self, traceback: Any) -> bool:
-        """Whether a traceback is that of another run of the same expression."""
-        return any(known is not traceback and known == traceback for known in self.tracebacks)
+        """Whether a traceback is that with which another run of the same expression begins. ``sum`` adds many times in one run."""
+        return self.first is not traceback and self.first == traceback
 
 
 def _is_ours(layer: Layer | None) -> bool:
@@ -352,7 +384,7 @@ def _operation_name(eqn: Any, call: jax_compat.UserCall | None) -> str:
     if isinstance(expression, ast.Subscript):
         return "getitem"
     if call is not None and call.function is not None:
-        return call.function
+        return call.function.split(".")[-1].strip("_")  # without the class, and `iter` where an array is unpacked
     if isinstance(expression, ast.Call):
         named = expression.func
         if isinstance(named, ast.Attribute | ast.Name):
@@ -399,18 +431,6 @@ def owner_of(scope: str, calls: Iterable[str]) -> str | None:
 
 
 _TRANSFORMATION = re.compile(r"\b(vmap|jvp|transpose|remat|checkpoint|rematted_computation)\(")
-
-
-def _seen_from(path: str, source: str, calls: Iterable[str]) -> str:
-    here = path.split("/")[:-1]
-    steps = source.split("/")
-    shared = 0
-    while shared < min(len(here), len(steps) - 1) and here[shared] == steps[shared]:
-        shared += 1
-    for end in range(shared + 1, len(steps) + 1):
-        if (seen := "/".join(steps[:end])) in calls:
-            return seen
-    return source
 
 
 def _elements(shape: tuple) -> int:
