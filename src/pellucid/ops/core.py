@@ -57,5 +57,4 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[jax.Array, jax.Array]:
 
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[jax.Array]:
     """The slices along an axis."""
-    x = jnp.asarray(x)
-    return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis] if num is None else num)]
+    return list(jnp.unstack(jnp.asarray(x), axis=axis))[:num]  # one operation, where a loop would be many
