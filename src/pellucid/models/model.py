@@ -466,7 +466,7 @@ class Model(Layer):
             Total params: 25 (100 B)
             Trainable params: 25 (100 B)
             Non-trainable params: 0 (0 B)
-            Optimizer state: 51 (204 B)
+            Optimizer state: 52 (208 B)
             FLOPs, a row: 49
         """
         if input_shape is not None:
