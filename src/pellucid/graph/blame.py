@@ -213,9 +213,14 @@ class _Follower:
         def value(v: Any) -> Value:
             return (v.val, _NONE) if isinstance(v, Literal) else values[v]
 
-        for eqn in eqns:
+        ends = {v: i for i, eqn in enumerate(eqns) for v in eqn.invars if not isinstance(v, Literal)}
+        ends.update({v: len(eqns) for v in outvars if not isinstance(v, Literal)})
+        for i, eqn in enumerate(eqns):
             out = self._equation(eqn, [value(v) for v in eqn.invars], f"{scope}/{jax_compat.scope(eqn)}".strip("/"))
             values.update(zip(eqn.outvars, out, strict=True))
+            for v in (*eqn.invars, *eqn.outvars):  # as much memory as the step itself, not that of all its values
+                if not isinstance(v, Literal) and ends.get(v, -1) <= i:
+                    values.pop(v, None)
         return [value(v) for v in outvars]
 
     def _equation(self, eqn: Any, inputs: list[Value], scope: str) -> list[Value]:

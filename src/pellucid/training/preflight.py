@@ -96,7 +96,8 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     size, training = int(batch_size), machine.settings is not None
     inputs = _specs(x, machine.layer.dtype, size)
     graph = machine.captures.graph_for(inputs, size, training, "preflight")
-    objective, variables = None, ()
+    objective: Objective | None = None
+    variables: tuple[Variable, ...] = ()
     targets = None if y is None else _specs(y, machine.layer.dtype, size)
     if training:
         targets = _like_outputs(machine, graph, size) if targets is None else targets
