@@ -28,7 +28,7 @@ def mermaid(picture: Picture, rankdir: str = "TB", show_shapes: bool = True) -> 
     def put(parent: str, indent: str) -> None:
         for box in picture.children(parent):
             if picture.children(box.path):
-                lines.append(f'{indent}subgraph {ids[box.path]}["{_text(_title(box))}"]')
+                lines.append(f'{indent}subgraph {ids[box.path]}["{_text(_title(box, " "))}"]')  # room for one line
                 put(box.path, indent + "  ")
                 lines.append(f"{indent}end")
             else:
@@ -47,8 +47,8 @@ def mermaid(picture: Picture, rankdir: str = "TB", show_shapes: bool = True) -> 
     return "\n".join([*lines, *(f"  {style}" for style in _STYLES)]) + "\n"
 
 
-def _title(box: Box) -> str:
-    return box.name if box.role == "operation" or box.kind == box.name else f"{box.name}<br>{box.kind}"
+def _title(box: Box, between: str = "<br>") -> str:
+    return box.name if box.role == "operation" or box.kind == box.name else f"{box.name}{between}{box.kind}"
 
 
 def _text(text: str) -> str:
