@@ -237,3 +237,19 @@ def test_a_build_that_fails_leaves_no_weights_and_may_be_tried_again():
     assert layer.weights == [] and not layer.built and not hasattr(layer, "w")
     layer.fails = False
     assert layer(np.ones((2, 3), "float32")).shape == (2, 3) and len(layer.weights) == 1
+
+
+def test_a_users_attribute_may_have_the_name_of_what_compile_and_fit_leave():
+    class Net(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.history, self.loss, self.optimizer = [], "mine", None
+            self.out = pellucid.layers.Dense(1)
+
+        def call(self, x):
+            return self.out(x)
+
+    net = Net()
+    net.compile(optimizer="sgd", loss="mse")
+    history = net.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=0)
+    assert len(history.history["loss"]) == 1 and (net.history, net.loss) == ([], "mine")

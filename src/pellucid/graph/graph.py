@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +13,9 @@ from pellucid.core import jax_compat
 from pellucid.core.frame import active_frame, read_variable_p
 from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
-from pellucid.graph import rows
+from pellucid.graph import render, rows
 from pellucid.graph.cost import Cost, cost
+from pellucid.graph.diff import Difference, diff
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
 from pellucid.graph.nodes import Edge, Node, Walk, shape_of
@@ -45,7 +47,7 @@ class Signature:
 
     def __str__(self) -> str:
         texts = [f"{tuple(leaf[0])} {leaf[1]}" if leaf[0] != "value" else repr(leaf[1]) for leaf in self.leaves]
-        return str(jax.tree.unflatten(self.tree, [_Text(t) for t in texts]) if len(texts) > 1 else (texts or ["none"])[0])
+        return str(jax.tree.unflatten(self.tree, [_Text(t) for t in texts]))
 
 
 class _Text(str):
@@ -294,6 +296,26 @@ class Graph:
     def children(self, path: str = "") -> list[Node]:
         """The nodes directly inside a layer call, or at the model's own level."""
         return [n for n in self.nodes if n.parent == path]
+
+    def diff(self, other: Graph) -> Difference:
+        """What another capture of the model has otherwise: inputs, mode, nodes, constants, guards; in words (``str``) and as data."""
+        return diff(self, other)
+
+    def save(self, path: str | os.PathLike, format: str | None = None, **options: Any) -> str:
+        """Draws the graph into a file, in the format that its ending says: svg, png, html, mmd, dot, json, model_explorer.json.
+
+        Args:
+            path: of the file.
+            format: where the ending does not say it.
+            options: see ``pellucid.utils.plot_model``.
+
+        Returns:
+            The path.
+        """
+        return render.save(self, path, format, **options)
+
+    def _repr_html_(self) -> str:
+        return render.notebook(self)
 
     def __getitem__(self, path: str) -> Node:
         nodes = {n.path: n for n in (*self.nodes, *self.input_nodes, *self.output_nodes)}

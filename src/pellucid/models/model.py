@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import os
 import pathlib
 import sys
@@ -30,6 +31,17 @@ from pellucid.training.machine import Machine
 from pellucid.training.preflight import Preflight, preflight
 
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
+
+
+class _Given:
+    """A property that a user's own attribute of the same name hides: ``self.history = []`` in ``__init__`` is no error."""
+
+    def __init__(self, getter: Callable[[Any], Any]):
+        self.getter = getter
+        functools.update_wrapper(self, getter)  # type: ignore[arg-type]
+
+    def __get__(self, model: Any, owner: type) -> Any:
+        return self if model is None else self.getter(model)
 
 
 class Model(Layer):
@@ -145,12 +157,12 @@ class Model(Layer):
         self._machine.compile(settings)
         self._machine.captures.max_captures = max_captures
 
-    @property
+    @_Given
     def optimizer(self) -> Any:
         """The optimizer given to ``compile``."""
         return None if self._machine.settings is None else self._machine.settings.optimizer
 
-    @property
+    @_Given
     def loss(self) -> Any:
         """The loss given to ``compile``."""
         return None if self._machine.settings is None else self._machine.settings.loss
@@ -186,7 +198,7 @@ class Model(Layer):
     def stop_training(self, value: bool) -> None:
         self._machine.stop_training = bool(value)
 
-    @property
+    @_Given
     def history(self) -> History | None:
         """What the last ``fit`` returned."""
         return self._machine.history
@@ -478,10 +490,11 @@ class Model(Layer):
 
     def _optimizer_state_size(self) -> tuple[int, int] | None:
         """Number of elements and bytes of what the optimizer keeps, or will keep when training starts."""
-        if self.optimizer is None or not self.trainable_weights:
+        settings = self._machine.settings
+        if settings is None or not self.trainable_weights:
             return None
         specs = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.trainable_weights]
-        leaves = jax.tree.leaves(jax.eval_shape(self.optimizer.transformation(0.0).init, specs))
+        leaves = jax.tree.leaves(jax.eval_shape(settings.optimizer.transformation(0.0).init, specs))
         return sum(leaf.size for leaf in leaves), sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
     def report(self, path: str | os.PathLike = "report.html") -> str:
@@ -495,7 +508,7 @@ class Model(Layer):
         """
         graph, phases = self.graph, self._machine.phases
         drawing = "" if graph is None else graph._repr_html_()
-        history = {} if self.history is None else self.history.history
+        history = {} if self._machine.history is None else self._machine.history.history
         times = {} if phases is None else phases.seconds()
         pathlib.Path(path).write_text(report(type(self).__name__, self.ledger, graph, drawing, history, times), encoding="utf-8")
         return os.fspath(path)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pellucid.graph.graph import Graph
-from pellucid.graph.ledger import Ledger
 from pellucid.graph.nodes import Node
+
+if TYPE_CHECKING:
+    from pellucid.graph.graph import Graph
+    from pellucid.graph.ledger import Ledger
 
 _SLOWEST = 10  # rows of a table
 
