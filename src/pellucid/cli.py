@@ -91,12 +91,13 @@ def graph(options: argparse.Namespace) -> int:
         shapes = [_shape(text) for text in options.input]
         model = _model(options.model)
         found: Graph = model.capture(*shapes)
-    except (ValueError, TypeError, ImportError) as error:
+        if options.output is not None:
+            found.save(options.output)
+    except (ValueError, TypeError, ImportError, OSError) as error:
         sys.exit(f"pellucid graph: {error}")
     if options.output is None:
         model.summary()
     else:
-        found.save(options.output)
         print(options.output)
     return 0
 

@@ -320,3 +320,14 @@ def test_the_repr_is_short_and_says_what_it_is():
 def test_a_graph_of_many_inputs_says_its_structure():
     net = Net(lambda m, x, t: x["a"] + x["b"])
     assert str(net.capture({"a": spec(4, 3), "b": spec(4, 3)}).signature) == "{'a': (None, 3) float32, 'b': (None, 3) float32}"
+
+
+def test_what_a_layer_keeps_for_its_next_call_is_no_connection():
+    net = Net(lambda m, x, t: m.drop(x[0]) + m.drop(x[1]), drop=layers.Dropout(0.5))  # the second draw goes on from the first seed
+    graph = net.capture(spec(4, 3), spec(4, 3), training=True)
+    assert graph["drop#2"].connected_to == ["input_2"]
+
+
+def test_a_name_with_parentheses_is_one_node():
+    net = Net(lambda m, x, t: m.out(x), out=layers.Dense(2, name="a(b)&"))
+    assert [n.path for n in net.capture((None, 3)).nodes] == ["a(b)&"]

@@ -48,6 +48,7 @@ class Node:
         inputs: shapes and data types of what it takes.
         outputs: those of what it gives.
         connected_to: paths of the nodes that feed it. A node outside a nested layer sees that layer, not what is inside it.
+        results: paths of the nodes directly inside that make its outputs.
         variables: that an operation reads by itself, such as ``self.w`` in ``x @ self.w``.
         flops: floating-point operations for one row, with those of nodes inside.
         parent: path of the layer call that it is inside of, or an empty text.
@@ -61,6 +62,7 @@ class Node:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
     connected_to: list[str] = dataclasses.field(default_factory=list)
+    results: list[str] = dataclasses.field(default_factory=list)
     variables: list[Variable] = dataclasses.field(default_factory=list)
     flops: float = 0.0
     parent: str = ""
@@ -130,7 +132,9 @@ class Walk:
     """
 
     def __init__(self, graph: Any):
-        self.calls: dict[str, Node] = {n.path: dataclasses.replace(n, connected_to=[], variables=[], flops=0.0) for n in graph.calls}
+        self.calls: dict[str, Node] = {
+            n.path: dataclasses.replace(n, connected_to=[], results=[], variables=[], flops=0.0) for n in graph.calls
+        }
         self.nodes: dict[str, Node] = {}
         self.edges: dict[tuple, Edge] = {}
         self.values: dict[str, list[Any]] = {}  # the variables of the jaxpr that a node gives, in order
@@ -139,6 +143,7 @@ class Walk:
         self._sizes = {"batch": 1} if graph.signature.batch_size is None else {}
         self._share = 1.0 / (graph.signature.batch_size or 1)
         self._producers: dict[Any, tuple[str, ...]] = {}
+        self._states: set[Any] = set()  # what a layer makes and does not give as its output
         self._reads: dict[Any, Variable] = {}
         self._times: dict[str, int] = {}
         self._operations: dict[tuple, list[_Operation]] = {}
@@ -180,6 +185,7 @@ class Walk:
             marked = owner  # in the capture of another model
         if marked in self.calls:
             self._feed(self.calls[marked], eqn)
+            self._gives(self.calls[marked], eqn)
             self._made_by(marked, eqn)
             return
         inner = [j for j in jax_compat.nested_jaxprs(eqn) if self._has_calls(j, here)]
@@ -189,10 +195,19 @@ class Walk:
         self._feed(node, eqn)
         self._count(node, eqn, times)
         self._made_by(node.path, eqn)
+        if node.layer is not None:  # not marked as an output: a state, such as that of a seed, which the next call reads
+            self._states.update(eqn.outvars)
 
     def _made_by(self, path: str, eqn: Any) -> None:
         self._producers.update(dict.fromkeys(eqn.outvars, (path,)))
         self.values.setdefault(path, []).extend(eqn.outvars)
+
+    def _gives(self, layer: Node, eqn: Any) -> None:
+        """Notes which nodes directly inside a layer call make what the equation marks as its output."""
+        for producer in (p for var in eqn.invars if not isinstance(var, Literal) for p in self._producers.get(var, ())):
+            inside = next((n for n in self._around(producer) if n.parent == layer.path), None)
+            if inside is not None and inside.path not in layer.results:
+                layer.results.append(inside.path)
 
     def _feed(self, node: Node, eqn: Any) -> None:
         """Enters a node and the layer calls around it, and connects them with what feeds the equation."""
@@ -209,7 +224,7 @@ class Walk:
     def _connect(self, node: Node, var: Any) -> None:
         for producer in self._producers.get(var, ()):
             seen = self._seen_from(node, producer)
-            if seen is None:
+            if seen is None or (var in self._states and not node.path.startswith(f"{producer}/")):
                 continue
             source = self.find(seen)
             if source.path not in node.connected_to:
@@ -420,7 +435,8 @@ def _expression(call: jax_compat.UserCall) -> ast.AST | None:
 def owner_of(scope: str, calls: Iterable[str]) -> str | None:
     """The innermost layer call whose scope an equation is in. Scopes of the user's and of transformations are passed over."""
     found, passed = "", ""
-    for step in _TRANSFORMATION.sub("", scope).replace(")", "").split("/"):
+    stripped, wrapped = _TRANSFORMATION.subn("", scope)
+    for step in (stripped.replace(")", "") if wrapped else scope).split("/"):
         for path in (f"{found}/{passed}{step}".lstrip("/"), f"{found}/{step}".lstrip("/")):
             if path in calls:
                 found, passed = path, ""

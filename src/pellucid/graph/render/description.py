@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import linecache
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from pellucid.core.jax_compat import Literal, Place, nested_jaxprs, parts
+from pellucid.core.jax_compat import Place
 from pellucid.graph.nodes import Node, TensorSpec
 
 if TYPE_CHECKING:
@@ -141,10 +140,9 @@ class Picture:
 def describe(graph: Graph) -> Picture:
     """The picture of a graph."""
     seen: set[Any] = set()
-    results = _results(graph)
     boxes = [_box(n, "input") for n in graph.input_nodes]
     for node in graph.nodes:
-        boxes.append(_box(node, "operation" if node.layer is None else "layer", node.layer in seen, results.get(node.path, ())))
+        boxes.append(_box(node, "operation" if node.layer is None else "layer", node.layer in seen))
         seen.update([node.layer] if node.layer is not None else [])
     boxes += [_box(n, "output") for n in graph.output_nodes]
     merged: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -168,7 +166,7 @@ def check_rankdir(rankdir: str) -> None:
         raise ValueError(f"rankdir={rankdir!r}; expected 'TB' (downwards), 'BT', 'LR' (to the right) or 'RL'.")
 
 
-def _box(node: Node, role: str, shared: bool = False, results: Iterable[str] = ()) -> Box:
+def _box(node: Node, role: str, shared: bool = False) -> Box:
     layer, place = node.layer, node.source
     activation = getattr(layer, "activation", None)
     return Box(
@@ -186,7 +184,7 @@ def _box(node: Node, role: str, shared: bool = False, results: Iterable[str] = (
         trainable=None if layer is None else layer.trainable,
         activation=getattr(activation, "__name__", "") if callable(activation) else "",
         shared=shared,
-        results=tuple(results),
+        results=tuple(node.results),
         weights=tuple(_weight(v) for v in (node.variables if layer is None else layer.weights)),
         place=str(place) if place else "",
         file=place.file if place else "",
@@ -204,30 +202,3 @@ def _texts(spec: TensorSpec) -> tuple[str, str]:
 
 def _line(place: Place) -> str:
     return linecache.getline(place.file, place.line).strip()
-
-
-def _results(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """For each layer call, the nodes directly inside that give its outputs.
-
-    A layer marks its outputs with an equation, and what makes the inputs of that equation is what gives the outputs.
-    """
-    walk, nodes = graph._walk, {n.path: n for n in graph.nodes}
-    found: dict[str, dict[str, None]] = {}
-
-    def visit(jaxpr: Any) -> None:
-        for eqn in parts(jaxpr).eqns:
-            if eqn.primitive.name == "name" and (path := str(eqn.params["name"])) in nodes:
-                makers = [m for var in eqn.invars if not isinstance(var, Literal) for m in walk._producers.get(var, ())]
-                found.setdefault(path, {}).update({child: None for m in makers if (child := _child(nodes, path, m))})
-            for inner in nested_jaxprs(eqn):
-                visit(inner)
-
-    visit(graph.jaxpr)
-    return {path: tuple(children) for path, children in found.items()}
-
-
-def _child(nodes: dict[str, Node], path: str, inside: str) -> str:
-    """The node directly inside a layer call that another one, deeper inside, is or is part of."""
-    while inside in nodes and nodes[inside].parent != path:
-        inside = nodes[inside].parent
-    return inside if inside in nodes else ""
