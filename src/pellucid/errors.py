@@ -27,6 +27,14 @@ class DataError(ValueError):
     """The data handed to ``fit``, ``evaluate`` or ``predict`` do not fit together or do not fit the model."""
 
 
+class SideEffectError(CaptureError):
+    """``call`` has side effects, and ``compile(on_side_effect="error")`` asked for an error."""
+
+
+class KeptValueError(CaptureError, AttributeError):
+    """A value was used that ``call`` had kept from a capture, where values do not exist yet."""
+
+
 class SideEffectWarning(UserWarning):
     """``call`` did something that a compiled step will not repeat: it names the file, the line and the cure."""
 

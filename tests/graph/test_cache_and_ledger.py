@@ -93,6 +93,7 @@ def test_the_users_own_calls_are_counted_and_told_by_their_line():
     assert f"In your own call at {place}" in net.ledger.story()
 
 
+@pytest.mark.filterwarnings("ignore:closure variable `runs`:pellucid.SideEffectWarning")
 @pytest.mark.parametrize(
     "use",
     [

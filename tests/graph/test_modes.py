@@ -186,6 +186,7 @@ def test_arithmetic_of_a_bool_works_with_the_flag(use):
     assert_graph_equals_plain_jax(lambda m, x, t: use(x, t), {}, lambda n: normal(n, 3))
 
 
+@pytest.mark.filterwarnings("ignore:closure variable `seen`:pellucid.SideEffectWarning")
 def test_a_flag_kept_by_the_user_says_what_it_is():
     seen = []
     Net(lambda m, x, t: seen.append(repr(t)) or x).capture(spec(4, 3))

@@ -30,6 +30,7 @@ def together(function, count=THREADS):
         return list(pool.map(run, range(count)))
 
 
+@pytest.mark.filterwarnings("ignore:closure variable `runs`:pellucid.SideEffectWarning")
 def test_predict_from_many_threads_before_anything_is_captured_captures_once():
     runs = []
 
@@ -132,6 +133,6 @@ def test_effects_of_the_capturing_thread_are_told_from_a_thread_too():
         return x
 
     net = Net(call)
-    with pytest.warns(SideEffectWarning, match="net.seen"), ThreadPoolExecutor(1) as pool:
+    with pytest.warns(SideEffectWarning, match="self.seen"), ThreadPoolExecutor(1) as pool:
         pool.submit(net.capture, spec(4, 3)).result()
     assert len(net.ledger[0].effects) == 1

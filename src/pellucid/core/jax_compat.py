@@ -34,6 +34,8 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _FOLDERS = [os.path.dirname(os.path.abspath(str(module.__file__))) for module in (jax, np)]
 _BESIDE = (os.path.join(os.path.dirname(_FOLDERS[0]), name, "") for name in ("optax", "opt_einsum"))
 _LIBRARIES = (_PACKAGE, *(f + os.sep for f in _FOLDERS), *_BESIDE, "<frozen")
+_STANDARD = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
+_INSTALLED = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
 source_info_util.register_exclusion(_PACKAGE)  # JAX's own messages then point at the user's line, too
 
 
@@ -99,7 +101,8 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterato
     ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. The operators are those of a class attribute
     of JAX: they are put back when the last of several captures ends.
     """
-    names = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
+    names: tuple[str, ...] = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
+    names += ("__hash__", "__str__", "__repr__", "__truediv__")
     originals = {name: SymbolicSize.__dict__[name] for name in names if name in SymbolicSize.__dict__}
 
     def asking(name: str) -> Callable:
@@ -268,6 +271,24 @@ class Place(NamedTuple):
 def is_library_file(file: str) -> bool:
     """Whether a file belongs to Pellucid, JAX, optax, NumPy or Python's frozen modules, so that no user wrote it."""
     return file.startswith(_LIBRARIES)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_users_file(file: str) -> bool:
+    """Whether a file is the user's own: none of the libraries, of Python's standard library or of installed packages."""
+    return not (is_library_file(file) or file.startswith(_STANDARD) or any(folder in file for folder in _INSTALLED))
+
+
+def user_place(frame: Any) -> Place | None:
+    """The nearest line, from a Python frame outwards, that a user wrote; else the nearest in an installed package."""
+    found = None
+    while frame is not None and not is_users_file(frame.f_code.co_filename):
+        file = frame.f_code.co_filename
+        if found is None and not is_library_file(file) and not file.startswith(_STANDARD):
+            found = frame
+        frame = frame.f_back
+    frame = frame or found
+    return frame and Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
 def raised_outside_jax(error: BaseException) -> bool:

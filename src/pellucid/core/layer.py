@@ -34,12 +34,25 @@ class Hooks:
 
     build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
     attribute_written: Callable[[Layer, str, Any], None] | None = None  # by the side effects, during a capture
+    layer_made: Callable[[Layer], None] | None = None  # by the side effects, too
 
 
 class _State:
     """What the base class keeps of a layer, in one attribute, apart from the user's."""
 
-    __slots__ = ("arguments", "build_shape", "built", "dtype", "losses", "name", "named_by_user", "owner", "trainable", "variables")
+    __slots__ = (
+        "arguments",
+        "build_shape",
+        "built",
+        "dtype",
+        "guards",
+        "losses",
+        "name",
+        "named_by_user",
+        "owner",
+        "trainable",
+        "variables",
+    )
 
     def __init__(self) -> None:
         self.name: str | None = None
@@ -52,6 +65,7 @@ class _State:
         self.variables: list[Variable] = []
         self.losses: list[Any] = []
         self.arguments: tuple[tuple, dict] = ((), {})
+        self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
 
 class Layer:
@@ -82,6 +96,8 @@ class Layer:
         state = _State()
         state.arguments = (args, kwargs)
         object.__setattr__(layer, "_state", state)
+        if Hooks.layer_made is not None:
+            Hooks.layer_made(layer)
         return layer
 
     def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, **unknown: Any):
@@ -416,6 +432,8 @@ class Layer:
             Hooks.attribute_written(self, name, value)
         object.__setattr__(self, name, value)
         Layer.version += 1
+        if name in self._state.guards:
+            self._state.guards[name].place = jax_compat.user_place(sys._getframe(1))
         for path, child in _held(name, value, set()):
             if isinstance(child, Layer):
                 self._adopt(path, child)

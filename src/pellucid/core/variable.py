@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ class Variable:
     """
 
     version = 0  # counts changes of `trainable` of all variables
+    made: Callable[[Variable], None] | None = None  # is told of new ones, during a capture
     __array_priority__ = 100  # NumPy leaves operators to us
 
     def __init__(
@@ -77,6 +79,8 @@ class Variable:
                     value = dtypes.to_floatx(np.asarray(value))
                 self._array = _own_copy(value, None if dtype is None else dtypes.standardize_dtype(dtype))
             self.shape, self.dtype = tuple(self._array.shape), self._array.dtype
+        if Variable.made is not None:
+            Variable.made(self)
 
     # ---- The value ----
 
@@ -148,8 +152,10 @@ class Variable:
                 return np.array(self.array, dtype=dtype, copy=True)
         value = self.value
         if jax_compat.is_tracer(value):
+            place = jax_compat.user_place(sys._getframe(1))
+            at = f", at {place}" if place else ""
             raise CaptureError(
-                f"Weight {self.path!r} is read as a NumPy array or a Python number inside a capture. Its value of this moment "
+                f"Weight {self.path!r} is read as a NumPy array or a Python number inside a capture{at}. Its value of this moment "
                 "would be frozen into the graph. Use it as it is (it works in operators and jax.numpy), or in pellucid.ops."
             )
         return np.array(value, dtype=dtype, copy=True)

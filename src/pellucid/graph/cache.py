@@ -37,6 +37,7 @@ class GraphCache:
         self.ledger = Ledger(type(layer).__name__)
         self.graphs: list[Graph] = []
         self.max_captures: int | None = None
+        self.on_side_effect = "warn"  # or "error" or "ignore"
         self._captured = 0
         self._signature: Signature | None = None  # of the last capture
         self._used: dict[Graph, int] = {}
@@ -101,9 +102,9 @@ class GraphCache:
             self._refused[graph.signature.tree, graph.signature.leaves] = f"its graph cannot be made concrete ({why})"
             self._keep([g for g in self.graphs if g is not graph])
 
-    def is_current(self, graph: Graph) -> bool:
-        """Whether nothing that ``call`` read has changed since the graph was captured."""
-        return not graph.guards.changes()
+    def is_current(self, graph: Graph, contents: bool = True) -> bool:
+        """Whether nothing that ``call`` read has changed since the graph was captured, with or without the contents of arrays."""
+        return not graph.guards.changes(contents)
 
     def _find(self, signature: Signature, batch_size: int | None, training: bool) -> Graph | None:
         sizes = {} if batch_size is None else {BATCH: batch_size}
@@ -120,6 +121,7 @@ class GraphCache:
         sentence = self._begins(reason, why)
         self._check_budget(sentence)
         kind, place = (signature.tree, signature.leaves), user_place(sys._getframe(2))
+        strict = warn and self.on_side_effect == "error"
         started = time.perf_counter()
 
         def enter(sentence: str, training: bool | None, seconds: float, raised: str | None = None) -> Run:
@@ -134,7 +136,7 @@ class GraphCache:
             self._check_budget(sentence)
 
         try:
-            graph, about = capture_layer(self.layer, inputs, batch_size, training, kind not in self._refused, refused)
+            graph, about = capture_layer(self.layer, inputs, batch_size, training, kind not in self._refused, refused, strict)
         except CaptureBudgetError:
             raise
         except BaseException as error:
@@ -148,14 +150,14 @@ class GraphCache:
         run.effects, run.graph = tuple(about.effects.found.values()), graph
         self._captured += 1
         self._keep([g for g in self.graphs if g is not graph], graph)
-        if warn:
+        if warn and self.on_side_effect == "warn":
             about.effects.warn()
         return graph
 
     def _known(self, graph: Graph) -> tuple[Graph, bool]:
         """A graph that is to be replaced and computes the same, with what guards it now; else the new one."""
         for old in reversed(self.graphs):
-            if not self.is_current(old) and same(old, graph):
+            if not self.is_current(old) and not old.guards.arrays_changed() and same(old, graph):  # both may hold the array itself
                 old.guards = graph.guards
                 return old, True
         return graph, False

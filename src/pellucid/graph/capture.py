@@ -21,7 +21,7 @@ from pellucid.core.explain import users_line
 from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
-from pellucid.graph import effects, guards
+from pellucid.graph import effects, guards, source
 from pellucid.graph.graph import BATCH, Graph, Signature, SizeGuard, Value, is_none
 from pellucid.graph.nodes import Node, spec_of
 
@@ -121,7 +121,14 @@ class Capture:
         if threading.get_ident() != self._thread:
             return NotImplemented
         frame = _asker()
-        if jax_compat.is_library_file(frame.f_code.co_filename):
+        file = frame.f_code.co_filename
+        if jax_compat.is_library_file(frame.f_globals.get("__file__", file) if file == "<string>" else file):  # of a dataclass
+            return NotImplemented
+        if operator == "__truediv__":
+            if source.is_call(frame):
+                raise jax_compat.InconclusiveSize("a function that is none of JAX's computes with the size")  # numpy.arange
+            return NotImplemented
+        if operator in ("__str__", "__repr__") and source.is_shown(frame):
             return NotImplemented
         if any(not isinstance(o, jax_compat.SymbolicSize | int | float | np.number) for o in others):
             return NotImplemented
@@ -160,7 +167,13 @@ Refused = Callable[[jax_compat.Place | None, str, float], None]
 
 
 def capture_layer(
-    layer: Layer, inputs: Any, batch_size: int | None, training: bool, symbolic: bool = True, refused: Refused | None = None
+    layer: Layer,
+    inputs: Any,
+    batch_size: int | None,
+    training: bool,
+    symbolic: bool = True,
+    refused: Refused | None = None,
+    strict: bool = False,
 ) -> tuple[Graph, About]:
     """Runs ``call`` of a layer once and returns its graph.
 
@@ -170,6 +183,7 @@ def capture_layer(
         training: the present mode, which answers a Python ``if training``.
         symbolic: whether to try a symbolic batch first: not where one was refused before.
         refused: is told where and how a symbolic batch was refused, and the seconds of that run, before ``call`` runs again.
+        strict: whether a side effect is an error.
 
     Raises:
         whatever ``call`` raises. No layer is left half-built then.
@@ -179,10 +193,10 @@ def capture_layer(
         fixed = dataclasses.replace(signature, batch_size=batch_size)
         started = time.perf_counter()
         if not symbolic:
-            graph, seen = _attempt(layer, fixed, batch_size, training)
+            graph, seen = _attempt(layer, fixed, batch_size, training, strict)
             return graph, About(seen, time.perf_counter() - started)
         try:
-            graph, seen = _attempt(layer, signature, batch_size, training)
+            graph, seen = _attempt(layer, signature, batch_size, training, strict)
             return graph, About(seen, time.perf_counter() - started)
         except Exception as error:
             if batch_size is None or not _may_be_about_sizes(error):
@@ -191,16 +205,16 @@ def capture_layer(
         again = time.perf_counter()
         if refused is not None:
             refused(place, message, again - started)
-        graph, seen = _attempt(layer, fixed, batch_size, training)
+        graph, seen = _attempt(layer, fixed, batch_size, training, strict)
         return graph, About(seen, time.perf_counter() - again)
 
 
-def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool) -> tuple[Graph, effects.Effects]:
+def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool, strict: bool) -> tuple[Graph, effects.Effects]:
     symbol = export.symbolic_shape(BATCH)[0] if signature.batch_size is None else signature.batch_size
     specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s and s[0] is None else s, dtype) for s, dtype in signature.leaves if s != "value"]
     capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training)
     flag = TrainingFlag(training, capture.on_branch)
-    seen = effects.Effects(layer._flatten_layers())
+    seen = effects.Effects(layer)
 
     def run(*leaves: Any) -> Any:
         arrays = iter(leaves)
@@ -208,7 +222,13 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         with training_context(flag):
             return layer(inputs)
 
-    with not_building(), all_or_nothing(layer), guards.watching() as reads, seen.watching(), jax_compat.size_questions(capture.answer):
+    with (
+        not_building(),
+        all_or_nothing(layer),
+        guards.watching() as reads,
+        seen.watching(strict),
+        jax_compat.size_questions(capture.answer),
+    ):
         traced = Traced(run, *specs, observer=capture)
     graph = Graph(
         layer=layer,
@@ -219,7 +239,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         calls=capture.calls,
         writes=traced.writes,
         losses=capture.loss_count,
-        guards=guards.guards_of(reads).including([g.guards for g in capture.used]),
+        guards=guards.guards_of(reads, seen.reach).including([g.guards for g in capture.used]),
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
         training_place=capture.training_place,
@@ -253,6 +273,8 @@ def _may_be_about_sizes(error: Exception) -> bool:
     JAX refuses a symbolic size in many ways. What a user's line or ours raised by itself is no such refusal, nor is the use of
     a traced value as a Python bool or number.
     """
+    if isinstance(error, jax_compat.InconclusiveSize):
+        return True
     return not isinstance(error, jax.errors.JAXTypeError | RecursionError | MemoryError) and not jax_compat.raised_outside_jax(error)
 
 

@@ -122,6 +122,7 @@ class Model(Layer):
         jit_compile: bool | str = "auto",
         nan: str | None = None,
         max_captures: int | None = None,
+        on_side_effect: str = "warn",
     ) -> None:
         """Says how to train.
 
@@ -139,6 +140,8 @@ class Model(Layer):
                 weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
             max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
                 a ``CaptureBudgetError`` says why, before ``call`` runs.
+            on_side_effect: "warn" shows a ``SideEffectWarning`` for each place in ``call`` that does what compiled steps do not
+                repeat; "error" raises a ``SideEffectError``, and the model is as it was; "ignore" leaves it to the ledger.
 
         Raises:
             ValueError: for unknown names; nothing is changed then.
@@ -150,12 +153,14 @@ class Model(Layer):
             raise ValueError(f"compile: max_captures={max_captures!r}; expected a positive whole number or None.")
         if nan not in (None, "raise"):
             raise ValueError(f"compile: nan={nan!r}; expected 'raise' (stop at a loss or gradient that is not finite) or None.")
+        if on_side_effect not in ("warn", "error", "ignore"):
+            raise ValueError(f"compile: on_side_effect={on_side_effect!r}; expected 'warn', 'error' or 'ignore'.")
         settings = Settings(
             optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan
         )
         settings.check_names()
         self._machine.compile(settings)
-        self._machine.captures.max_captures = max_captures
+        self._machine.captures.max_captures, self._machine.captures.on_side_effect = max_captures, on_side_effect
 
     @_Given
     def optimizer(self) -> Any:

@@ -55,6 +55,7 @@ class Runner:
         self._programs: dict[tuple[int, bool, int], Program] = {}
         watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
         self.watch = Watch(caller) if watched else None
+        self._look_into_arrays = False  # preparing does
         self.in_flight = nonfinite.IN_FLIGHT if watched else _IN_FLIGHT
         self.prepare()
 
@@ -127,6 +128,7 @@ class Runner:
         """Starts the means of losses and metrics anew, for an epoch (from 1)."""
         if self.objective is not None:
             self.objective.reset()
+        self._look_into_arrays = True
         if self.watch is not None:
             self.watch.begin(epoch)
 
@@ -140,7 +142,8 @@ class Runner:
         done = 0
         while done < block.steps:
             graphs = {self.graph, *(p.graph for p in self._programs.values())}
-            if self._read_again() or not all(map(self.machine.captures.is_current, graphs)):
+            contents, self._look_into_arrays = self._look_into_arrays, False
+            if self._read_again() or not all(self.machine.captures.is_current(g, contents) for g in graphs):
                 self.prepare()  # another loss may also couple the rows
                 if block.padded and not self.pads:
                     for more, program, outputs in self.run(block.after(done)):
