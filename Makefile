@@ -51,6 +51,7 @@ format:
 
 bench:
 	$(IN) test -m benchmarks
+	$(IN) test -m benchmarks.glassbox
 
 # The example runs from another folder, so that it cannot import this tree instead of the wheel.
 wheel:
