@@ -5,6 +5,7 @@
 All in one process, in turn. `make bench` runs it after the tables.
 """
 
+import functools
 import gc
 import statistics
 import time
@@ -59,11 +60,9 @@ def main() -> None:
         ("wide_and_deep", lambda: make_model(pellucid), [(None, 5), (None, 6)]),
         ("100 blocks", Deep, (None, 16)),
     ):
-        with_watching, without = captures(make, shape)
-        share = f", {(with_watching - without) / whole:+.1%} of a first epoch of {whole:.2f} s" if name == "wide_and_deep" else ""
-        print(
-            f"capture of {name}: {with_watching * 1e3:.1f} ms watched, {without * 1e3:.1f} ms not ({with_watching / without:.2f} x){share}"
-        )
+        watched, bare = captures(make, shape)
+        share = f", {(watched - bare) / whole:+.1%} of a first epoch of {whole:.2f} s" if name == "wide_and_deep" else ""
+        print(f"capture of {name}: {watched * 1e3:.1f} ms watched, {bare * 1e3:.1f} ms not ({watched / bare:.2f} x){share}")
 
     def steps(**options: Any) -> Callable[[], None]:
         model = make_model(pellucid)
@@ -84,7 +83,7 @@ def captures(make: Callable[[], Any], shape: Any) -> tuple[float, float]:
     for number in range(2 * ROUNDS + 2):
         model, watch.enabled = make(), number % 2 == 0
         gc.collect()
-        times[watch.enabled].append(timed(lambda: model.build(shape)))
+        times[watch.enabled].append(timed(functools.partial(model.build, shape)))
     watch.enabled = True
     return statistics.median(times[True][1:]), statistics.median(times[False][1:])
 
