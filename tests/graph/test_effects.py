@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import io
+import logging
+import pathlib
 import random
 import re
+import socket
+import subprocess
 import sys
+import threading
 import time
+import uuid
 import warnings
+from time import perf_counter
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +26,8 @@ import pytest
 import pellucid
 from pellucid import layers
 from pellucid.core.layer import Hooks
-from pellucid.errors import SideEffectWarning
+from pellucid.errors import KeptValueError, SideEffectError, SideEffectWarning
+from pellucid.graph import watch
 from tests.graph.helpers import Net, spec
 
 HERE = __file__.rsplit("/", 1)[-1]
@@ -270,6 +279,409 @@ def test_more_side_effects_are_told_at_their_line(call, words):
     found = captured_with_warnings(net)
     assert [w.lineno for w in found] == [line_of(call, 1)]
     assert re.search(words, str(found[0].message))
+
+
+class Holder:
+    def __init__(self, **fields):
+        vars(self).update(fields)
+
+
+TOTAL = 0
+KEPT = None
+NOTED: list = []
+
+
+@pytest.fixture(autouse=True)
+def _globals_restored():
+    yield
+    globals().update(TOTAL=0, KEPT=None)
+    NOTED.clear()
+
+
+def write_a_global(m, x, t):
+    global TOTAL
+    TOTAL += 1
+    return x
+
+
+def append_to_a_global(m, x, t):
+    return helper_that_notes(x)
+
+
+def helper_that_notes(x):
+    NOTED.append("seen")
+    return x
+
+
+def change_a_field(m, x, t):
+    m.holder.hits += 1
+    return x
+
+
+def change_a_list_in_a_dict(m, x, t):
+    m.nested["a"][0].extend([1, 2])
+    return x
+
+
+def change_under_another_name(m, x, t):
+    log = m.log
+    log.append(1)
+    return x
+
+
+def add_to_a_set(m, x, t):
+    m.names.add("b")
+    return x
+
+
+def delete_an_item(m, x, t):
+    del m.nested["a"]
+    return x
+
+
+def fill_an_array(m, x, t):
+    m.arrays[0][:] = 1.0
+    return x
+
+
+def draw_by_an_own_generator(m, x, t):
+    return x * m.rng.normal()
+
+
+def draw_by_an_own_random(m, x, t):
+    return x * m.dice.randint(1, 6)
+
+
+def draw_a_uuid(m, x, t):
+    uuid.uuid4()
+    return x
+
+
+def read_the_date(m, x, t):
+    datetime.datetime.now()
+    return x
+
+
+def measure(m, x, t):
+    perf_counter()
+    return x
+
+
+def log(m, x, t):
+    logging.getLogger("pellucid.tests").error("hello")
+    return x
+
+
+def write_to_stderr(m, x, t):
+    sys.stderr.write("hello\n")
+    return x
+
+
+def write_a_file(m, x, t):
+    with open(m.file, mode="w"):
+        return x
+
+
+def write_by_pathlib(m, x, t):
+    pathlib.Path(m.file).write_text("hello")
+    return x
+
+
+def write_to_an_open_file(m, x, t):
+    m.stream.write("hello")
+    return x
+
+
+def open_a_socket(m, x, t):
+    with socket.socket():
+        return x
+
+
+def start_a_program(m, x, t):
+    subprocess.run([sys.executable, "-c", ""], check=True)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("call", "line", "words"),
+    [
+        (write_a_global, 2, r"global `TOTAL` \(test_effects.py\) was assigned from 0 to 1 once"),
+        (append_to_a_global, None, r"global `NOTED` \(test_effects.py\) changed from \[\] to \['seen'\] once"),
+        (change_a_field, 1, r"`self.holder.hits` changed from 0 to 1 once"),
+        (change_a_list_in_a_dict, 1, r"`self.nested\['a'\]\[0\]` changed from \[\] to \[1, 2\] once"),
+        (change_under_another_name, 2, r"`self.log` changed from \[\] to \[1\] once"),
+        (add_to_a_set, 1, r"`self.names` changed from set\(\) to {'b'} once"),
+        (delete_an_item, 1, r"`self.nested` changed from .* to {} once"),
+        (fill_an_array, 1, r"`self.arrays` changed once"),
+        (draw_by_an_own_generator, 1, "drew once.*SeedGenerator"),
+        (draw_by_an_own_random, 1, "drew once.*SeedGenerator"),
+        (draw_a_uuid, 1, "uuid.uuid4` drew once"),
+        (read_the_date, 1, "datetime.now` read the clock once"),
+        (measure, 1, "time.perf_counter` read the clock once"),
+        (log, 1, "logged once"),
+        (write_to_stderr, 1, "print ran once"),
+        (write_a_file, 1, "`open` wrote to a file once"),
+        (write_by_pathlib, 1, "write_text` wrote to a file once"),
+        (write_to_an_open_file, 1, "TextIOWrapper.write` wrote to a file once"),
+        (open_a_socket, 1, "socket.socket` used the network once"),
+        (start_a_program, 1, "`subprocess.run` started a program once"),
+    ],
+)
+def test_every_kind_of_side_effect_is_told_at_its_line(call, line, words, tmp_path):
+    with open(tmp_path / "open.txt", "w") as stream:
+        net = Net(
+            call,
+            log=[],
+            holder=Holder(hits=0),
+            nested={"a": [[]]},
+            names=set(),
+            arrays=[np.zeros(2)],
+            rng=np.random.default_rng(0),
+            dice=random.Random(0),
+            file=str(tmp_path / "file.txt"),
+            stream=stream,
+        )
+        (found,) = captured_with_warnings(net)
+    assert (found.filename, found.lineno) == (__file__, line_of(helper_that_notes, 1) if line is None else line_of(call, line))
+    assert re.search(words, str(found.message))
+
+
+def test_a_closure_variable_that_is_written_is_told_at_its_line():
+    count = 0
+
+    def call(m, x, t):
+        nonlocal count
+        count += 1
+        return x
+
+    (found,) = captured_with_warnings(Net(call))
+    assert found.lineno == line_of(call, 2)
+    assert "closure variable `count` (test_effects.py) was assigned from 0 to 1 once" in str(found.message)
+
+
+def read_a_file(m, x, t):
+    with open(m.file) as file:
+        return x * len(file.read())
+
+
+def use_a_local_generator(m, x, t):
+    return x * random.Random(0).getstate()[0]
+
+
+def log_what_is_not_shown(m, x, t):
+    logging.getLogger("pellucid.tests").debug("hello")
+    return x
+
+
+def ask_a_state(m, x, t):
+    return x * len(np.random.get_state(legacy=True)[0]) * len(random.getstate())
+
+
+def write_the_same_again(m, x, t):
+    m.settings["a"] = 1
+    return x
+
+
+def write_to_a_buffer(m, x, t):
+    io.StringIO().write("hello")
+    return x
+
+
+@pytest.mark.parametrize(
+    "call", [read_a_file, use_a_local_generator, log_what_is_not_shown, ask_a_state, write_the_same_again, write_to_a_buffer]
+)
+def test_what_repeats_or_leaves_nothing_is_no_side_effect(call, tmp_path):
+    (tmp_path / "file.txt").write_text("hello")
+    assert captured_with_warnings(Net(call, file=str(tmp_path / "file.txt"), settings={"a": 1})) == []
+
+
+def test_effects_are_told_in_the_order_in_which_they_happened():
+    def call(m, x, t):
+        print("first")
+        m.second = 1
+        m.third.append(1)
+        print("fourth")
+        return x
+
+    net = Net(call, third=[])
+    lines = [w.lineno - line_of(call) for w in captured_with_warnings(net)]
+    assert lines == ([1, 2, 3, 4] if sys.version_info >= (3, 12) else [1, 2, 4, 3])  # 3.11 sees the list when `call` is over
+
+
+# ---- Traced values that are kept ----
+
+
+def keep_in_a_list(m, x, t):
+    m.log.append(x)
+    return x
+
+
+def keep_in_a_nested_dict(m, x, t):
+    m.nested["a"][0]["last"] = x
+    return x
+
+
+def keep_in_an_object(m, x, t):
+    m.holder.last = (1, x * 2)
+    return x
+
+
+def keep_in_an_attribute(m, x, t):
+    m.last = {"x": x}
+    return x
+
+
+def keep_in_a_global(m, x, t):
+    global KEPT
+    KEPT = x
+    return x
+
+
+@pytest.mark.parametrize(
+    ("call", "line", "name", "get"),
+    [
+        (keep_in_a_list, 1, "self.log[0]", lambda m: m.log[0]),
+        (keep_in_a_nested_dict, 1, "self.nested['a'][0]['last']", lambda m: m.nested["a"][0]["last"]),
+        (keep_in_an_object, 1, "self.holder.last[1]", lambda m: m.holder.last[1]),
+        (keep_in_an_attribute, 1, "self.last['x']", lambda m: m.last["x"]),
+        (keep_in_a_global, 2, "KEPT", lambda m: KEPT),
+    ],
+)
+def test_a_kept_value_is_told_by_name_and_its_use_is_a_clear_error(call, line, name, get):
+    net = Net(call, log=[], nested={"a": [{}]}, holder=Holder(last=None))
+    (found,) = captured_with_warnings(net)
+    assert found.lineno == line_of(call, line)
+    assert f"`{name}` keeps a value that exists only inside the capture" in str(found.message)
+    value, place = get(net), f"{HERE}:{line_of(call, line)}"
+    uses = (
+        lambda: value + 1,
+        lambda: 2 * value,
+        lambda: value.shape,
+        lambda: np.asarray(value),
+        lambda: jnp.sum(value),
+        lambda: bool(value),
+    )
+    for use in uses:
+        with pytest.raises(KeptValueError) as caught:
+            use()
+        assert f"`{name}`, kept at {place}, is no value" in str(caught.value) and "Return it from `call`" in str(caught.value)
+    assert name in repr(value) and place in repr(value)
+    assert net.predict(np.ones((4, 3), "float32"), verbose=0).shape == (4, 3)
+
+
+def test_a_value_kept_by_a_call_that_raises_is_none_either():
+    def call(m, x, t):
+        m.log.append(x)
+        raise KeyError("no")
+
+    net = Net(call, log=[])
+    with pytest.raises(KeyError):
+        net.capture((4, 3))
+    with pytest.raises(KeptValueError, match=r"`self.log\[0\]`, kept at"):
+        net.log[0] * 2
+
+
+# ---- on_side_effect ----
+
+
+def test_an_error_can_be_asked_for_and_leaves_the_model_as_it_was():
+    def call(m, x, t):
+        print("hello")
+        m.count = 1
+        return m.dense(x)
+
+    net = Net(call, dense=layers.Dense(2))
+    net.compile(optimizer="sgd", loss="mse", on_side_effect="error")
+    with pytest.raises(SideEffectError) as caught:
+        net.predict(np.ones((4, 3), "float32"), verbose=0)
+    assert f"{HERE}:{line_of(call, 1)}: print ran once" in str(caught.value)
+    assert f"{HERE}:{line_of(call, 2)}: `self.count` was assigned once" in str(caught.value)
+    assert (net.built, net.dense.built, net.weights, net.graph) == (False, False, [], None)
+    assert net.ledger.call_count == 1
+    net.function = lambda m, x, t: m.dense(x)
+    assert net.predict(np.ones((4, 3), "float32"), verbose=0).shape == (4, 2)
+
+
+def test_side_effects_can_be_ignored_but_the_ledger_has_them(capsys):
+    net = Net(lambda m, x, t: print("hello") or x)
+    net.compile(on_side_effect="ignore")
+    assert captured_with_warnings(net) == []
+    assert [e.kind for e in net.ledger[0].effects] == ["print"]
+
+
+def test_another_word_for_side_effects_is_an_error():
+    with pytest.raises(ValueError, match=r"on_side_effect='raise'; expected 'warn', 'error' or 'ignore'"):
+        Net(lambda m, x, t: x).compile(on_side_effect="raise")
+
+
+# ---- Profilers, debuggers, threads ----
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in Python 3.12")
+@pytest.mark.parametrize("taken", [(), (4,), (4, 3)])
+def test_tools_of_others_stay_and_ours_is_freed(taken):
+    monitoring = sys.monitoring
+    before = [monitoring.get_tool(n) for n in range(6)]
+    for number in taken:
+        monitoring.use_tool_id(number, "another")
+    try:
+        found = captured_with_warnings(Net(draw_by_numpy))
+        assert [monitoring.get_tool(n) for n in range(6)] == ["another" if n in taken else b for n, b in enumerate(before)]
+    finally:
+        for number in taken:
+            monitoring.free_tool_id(number)
+    assert [w.lineno for w in found] == [line_of(draw_by_numpy, 1)]  # without a tool, by the state of the generator
+    assert captured_with_warnings(Net(read_the_clock)) != []
+
+
+def test_an_active_profile_function_stays_in_place():
+    seen = []
+    profile = lambda frame, event, arg: seen.append(event)
+    sys.setprofile(profile)
+    try:
+        captured_with_warnings(Net(read_the_clock))
+        assert sys.getprofile() is profile
+    finally:
+        sys.setprofile(None)
+    captured_with_warnings(Net(read_the_clock))
+    assert sys.getprofile() is None
+
+
+def test_what_another_thread_does_meanwhile_is_not_told():
+    began, ended = threading.Event(), threading.Event()
+
+    def other():
+        began.wait(10)
+        net.log.count(1)
+        read_the_clock(None, 1, None)
+        print("from another thread", file=io.StringIO())
+        ended.set()
+
+    def call(m, x, t):
+        began.set()
+        assert ended.wait(10)
+        return read_nothing(x)
+
+    net = Net(call, log=[], function2=read_the_clock)
+    thread = threading.Thread(target=other)
+    thread.start()
+    found = captured_with_warnings(net)
+    thread.join()
+    assert found == []
+
+
+def read_nothing(x):
+    return x
+
+
+def test_captures_without_watching_compute_the_same():
+    net = Net(lambda m, x, t: print("hello") or x * 2)
+    watch.enabled = False
+    try:
+        assert captured_with_warnings(net) == []
+    finally:
+        watch.enabled = True
+    np.testing.assert_array_equal(net.predict(np.ones((4, 3), "float32"), verbose=0), np.full((4, 3), 2.0))
 
 
 def test_effects_are_part_of_the_story():

@@ -73,7 +73,7 @@ def after_first_epoch(change):
 
 CHANGES = {
     "attribute": (lambda model: setattr(model, "alpha", 0.9), "`self.alpha` changed from 0.5 to 0.9"),
-    "item of a dict": (lambda model: model.options.update(shift=0.3), "`self.options` changed"),
+    "item of a dict": (lambda model: model.options.update(shift=0.3), "`self.options['shift']` changed from 0.0 to 0.3"),
 }
 BUILDS = {
     "fit": lambda model: None,

@@ -127,8 +127,10 @@ def kind_of(function: Any, argument: Any) -> tuple[_Kind, str] | None:
         return (_LOG, f"logging.Logger.{short}") if owner.isEnabledFor(_LEVELS[short]) else None
     if short in _PATH_WRITES and module.startswith("pathlib"):
         return _FILE, f"pathlib.Path.{short}"
+    if short in ("close", "shutdown", "settimeout", "setsockopt"):
+        return None
     if module.startswith(_NETWORK_MODULES) and module.split(".")[0] in {m.split(".")[0] for m in _NETWORK_MODULES}:
-        return _NETWORK, f"{module.lstrip('_')}.{name}"
+        return _NETWORK, f"{module.lstrip('_')}.{name.removesuffix('.__init__')}"
     kind = _KINDS.get((module, name))
     return None if kind is None else (kind, f"{module.lstrip('_').replace('posix', 'os')}.{name}")
 
@@ -167,9 +169,10 @@ class Effects:
         self.reach: Reach | None = None
         self._thread = threading.get_ident()
         self._written: dict[tuple[Layer, str], Place] = {}
-        self._order: dict[Place, int] = {}  # in which places were seen
+        self.drawn: set[int] = set()  # ids of generators that were heard to draw
+        self._order: dict[Place | None, int] = {}  # in which places were seen
         self._made: list[tuple[Layer | Variable, Place]] = []
-        self._changed_at: dict[int, Place] = {}  # id of a container that a method changed
+        self._changed_at: dict[int, Place | None] = {}  # id of a container that a method changed
 
     # ---- While `call` runs ----
 
@@ -215,7 +218,8 @@ class Effects:
             name = function.__name__
             owner = argument if type(function) is types.MethodDescriptorType else function.__self__
             if name in watch.MUTATORS:
-                self._changed_at.setdefault(id(owner), user_place(frame))  # type: ignore[arg-type]
+                place = self._changed_at.setdefault(id(owner), user_place(frame))
+                self._order.setdefault(place, len(self._order))
             elif name in ("write", "writelines") and issubclass(type(owner), io.IOBase) and not isinstance(owner, io.StringIO | io.BytesIO):
                 return self._note(_FILE, f"{type(owner).__name__}.{name}", user_place(frame))
             if function is open:
@@ -224,6 +228,7 @@ class Effects:
                 return None
         found = kind_of(function, argument)
         if found is not None:
+            self.drawn.update({id(argument), id(getattr(function, "__self__", None))} if found[0] is _RANDOM else ())
             self._note(*found, user_place(frame))
         return None
 
@@ -318,7 +323,7 @@ class Effects:
     def _place_of(self, guard: Guard, reach: Reach) -> Place:
         """The line that changed it: known, or found by the names in the code, or that of `call`."""
         held = [held for held, _ in guard.look.items] if guard.look is not None else []
-        known = next((self._changed_at[id(x)] for x in held if self._changed_at.get(id(x)) is not None), None)
+        known = next((place for x in held if (place := self._changed_at.get(id(x))) is not None), None)
         if known is not None:
             return known
         name = guard.attribute if isinstance(guard, AttributeGuard) else guard.key  # type: ignore[attr-defined]
@@ -363,9 +368,8 @@ class _Generators:
 
     def tell(self, effects: Effects, reach: Reach) -> None:
         """Notes draws that were not heard."""
-        told = any(kind == "random" for kind, _ in effects.found)
         for key, (generator, name) in self.names.items():
-            if told or _state_of(generator) == self.before[key]:
+            if key in effects.drawn or _state_of(generator) == self.before[key]:
                 continue
             places = [(p, shown) for p, shown, v in reach.values() if getattr(v, "__self__", None) is generator]
             place = None if "." in name or name == "random" else reach.line_that_changes(name)
@@ -440,8 +444,11 @@ def _fails(operators: str) -> None:
         setattr(KeptValue, f"__{name}__", KeptValue._fail)
 
 
-_fails("array jax_array bool float int index iter len getitem call neg pos abs lt le gt ge")
+_fails("array bool float int index iter len getitem call neg pos abs lt le gt ge")
 _fails("add radd sub rsub mul rmul truediv rtruediv matmul rmatmul pow rpow floordiv rfloordiv mod rmod")
+
+
+jax_compat.register_array_type(KeptValue, KeptValue._fail, KeptValue._fail)
 
 
 def _without_tracers(value: Any, name: str, place: Place, kept: list[str], depth: int = 6) -> Any:
@@ -461,11 +468,6 @@ def _without_tracers(value: Any, name: str, place: Place, kept: list[str], depth
         items: Any = enumerate(list(value))
     elif isinstance(value, dict):
         items = list(value.items())
-    elif isinstance(value, set):
-        traced = [v for v in value if jax_compat.is_tracer(v)]
-        value.difference_update(traced)
-        value.update(again(v, "") for v in traced)
-        return value
     elif watch.is_users(type(value)) or type(value) in watch.NAMESPACES:
         fields = getattr(value, "__dict__", {})
         for key, v in list(fields.items()):

@@ -83,7 +83,9 @@ class _Parts(NamedTuple):
         inner = ", ".join(repr(value) for _, value in self.parts)
         if issubclass(self.kind, tuple):
             return f"({inner},)" if len(self.parts) == 1 else f"({inner})"
-        return f"{{{inner}}}" if issubclass(self.kind, set | frozenset) else f"[{inner}]"
+        if issubclass(self.kind, set | frozenset):
+            return f"{{{inner}}}" if inner else "set()"
+        return f"[{inner}]"
 
 
 class Look:

@@ -284,10 +284,12 @@ class Reach:
         return self.codes if self.ran is None or not ran else {c: r for c, r in self.codes.items() if c in self.ran}
 
     def named(self, ran: bool) -> Named:
-        """The fields that the code names, or only the code that ran."""
+        """The fields that code which ran reads, or that all of the code reads and writes."""
         codes = self._those(ran)
         texts = list(map(text_of, codes))
         fields = frozenset(name for text in texts for name in text.attributes)
+        if not ran:  # what may be written counts, too
+            fields |= {name for text in texts for _, kind, name in text.stores if kind == "attribute"}
         return Named(fields, bool(_ANY_FIELD & frozenset(name for text in texts for name in (*text.attributes, *text.globals))))
 
     def variables(self, ran: bool) -> Iterator[tuple[str, str, str, Any]]:
