@@ -90,7 +90,7 @@ def test_the_users_own_calls_are_counted_and_told_by_their_line():
     place = f"test_cache_and_ledger.py:{here + 2}"
     assert (net.ledger[0].caller, str(net.ledger[0].place)) == (place, place)
     assert (net.ledger[0].signature, net.ledger[0].training) == ("(None, 3) float32", None)
-    assert f"In your own call at {place}" in net.ledger.story()
+    assert f"1. At {place}: you called the model, which computes at once, 3 times (" in net.ledger.story()
 
 
 @pytest.mark.filterwarnings("ignore:closure variable `runs`:pellucid.SideEffectWarning")

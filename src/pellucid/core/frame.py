@@ -153,6 +153,7 @@ class Traced:
 
         self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)
+        jax_compat.forget_old_traces()
 
     @functools.cached_property
     def reads(self) -> list[Any]:

@@ -20,7 +20,7 @@ try:
     from jax._src import core, dtypes, source_info_util
     from jax._src.core import Literal, Primitive  # jax.extend.core has them, too, but takes 15 ms to import
     from jax._src.export.shape_poly import _DimExpr as SymbolicSize
-    from jax._src.interpreters import ad, pxla
+    from jax._src.interpreters import ad, partial_eval, pxla
 except ImportError as error:  # pragma: no cover - depends on the installed jax
     raise ImportError(
         f"Pellucid does not know the internals of jax {jax.__version__}. It works with jax 0.10 to 0.12: pip install 'jax<0.13'."
@@ -64,6 +64,17 @@ def computes_now() -> bool:
 def new_user_context() -> Any:
     """A key of JAX's caches that is ours: a capture shares no cached jit with eager runs or other captures."""
     return jax.make_user_context(None)
+
+
+def forget_old_traces(most: int = 1024) -> None:
+    """Empties JAX's store of traced functions where it holds more than ``most``.
+
+    JAX never forgets one, and as each capture has a key of its own, it would fill up with traces that nobody can use again.
+    What is in use, compiled programs and JAX's own ways to them stay: at most a function is traced once more.
+    """
+    traces = partial_eval.trace_to_jaxpr
+    if traces.cache_info().currsize > most:
+        traces.cache_clear()
 
 
 # ---- Objects that JAX takes as arrays ----

@@ -23,7 +23,7 @@ from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.same import same
 
 KEPT = 32  # graphs of a model; those that were used last
-_REMEMBERED = 1024  # graphs that were dropped, and why: told when one is captured again
+_REMEMBERED = 256  # graphs that were dropped, and why: told when one is captured again
 
 
 class GraphCache:

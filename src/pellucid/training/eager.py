@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from pellucid.core.frame import Frame
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import all_or_nothing
+from pellucid.graph.capture import all_or_nothing, signature_of
+from pellucid.graph.effects import user_place
 from pellucid.graph.graph import output_names
 from pellucid.graph.ledger import Reason, Run
 from pellucid.training import nonfinite, steps
@@ -42,11 +44,12 @@ class EagerRunner:
         self._names: list[str] = []
         self._trained: set[Variable] | None = None  # where a step may begin again
         self._epoch = self._steps = 0
+        self._place = user_place(sys._getframe(1))
 
     def _call(self, x: Any) -> tuple[Any, list[Any]]:
         layer, training, watch = self.machine.layer, self.purpose == "train", _Makers()
         reason, sentence = Reason.EAGER, "run_eagerly=True runs `call` in Python on every step"
-        started = time.perf_counter()
+        started, raised = time.perf_counter(), None
         try:
             with all_or_nothing(layer), Frame(observer=watch) as frame:
                 outputs = layer(x, training=training)
@@ -54,12 +57,14 @@ class EagerRunner:
             again = training and self._trained is not None and not self._trained.issuperset(layer.trainable_variables)
             if again:
                 reason, sentence = Reason.FIRST, "it made weights, which gradients need beforehand: the step began again"
-        except Exception as error:
-            sentence += f", and it raised {type(error).__name__}"
+        except BaseException as error:
+            raised = type(error).__name__
+            sentence += f", and it raised {raised}"
             raise
         finally:
-            seconds = time.perf_counter() - started
-            self.machine.captures.ledger.add(Run("eager", reason, sentence, self.caller, "batches as they come", training, seconds))
+            seconds, signature = time.perf_counter() - started, str(signature_of(x, None))
+            run = Run("eager", reason, sentence, self.caller, signature, training, seconds, raised=raised, place=self._place)
+            self.machine.captures.ledger.add(run)
         if again:
             raise _WeightsMade
         for variable, value in written.items():

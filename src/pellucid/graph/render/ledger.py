@@ -16,7 +16,7 @@ _SHOWN = 12  # of a long list the first and the last few are told
 
 def story(ledger: Ledger, name: str) -> str:
     """When and why ``call`` of a model ran, and what was compiled, in sentences."""
-    count, runs = ledger.call_count, list(ledger.runs)
+    count, runs, told = ledger.call_count, list(ledger.runs), set[Any]()
     lines = [f"`call` of {name} {_times(count, ledger.nested)}."]
     lines += [
         f"  It ran {'once' if n == 1 else f'{n} times'} as part of {outer}, whose ledger tells why." for outer, n in ledger.nested.items()
@@ -25,10 +25,11 @@ def story(ledger: Ledger, name: str) -> str:
         if run is None:
             lines.append(f"  … and {number} more runs, which model.ledger lists.")
             continue
-        lines.append(f"  {number}. In {where(run)}: {run.sentence}{_often(run)} ({milliseconds(run.seconds)} ms of Python).")
+        lines.append(f"  {number}. {where(run)}: {run.sentence}{_often(run)} ({milliseconds(run.seconds)} ms of Python).")
         if run.signature:
             lines.append(f"     Inputs: {run.signature}.")
-        lines += [f"     Side effect at {effect}" for effect in run.effects]
+        lines += [f"     Side effect at {effect}" for effect in run.effects if effect not in told]
+        told.update(run.effects)
     if any(r.captured for r in runs):
         lines.append("  Everything else reads the captured graph: `call` does not run again for other batch sizes,")
         lines.append("  nor for validation and predict.")
@@ -51,10 +52,10 @@ def _often(run: Run) -> str:
 
 
 def where(run: Run) -> str:
-    """``fit (train.py:41)``; of the user's own call its line."""
-    if run.place is None or str(run.place) == run.caller:
-        return f"your own call at {run.caller}" if run.place is not None else run.caller
-    return f"{run.caller} ({run.place})"
+    """``In fit (train.py:41)``; of the user's own call ``At train.py:41``."""
+    if run.place is None:
+        return f"In {run.caller}"
+    return f"At {run.place}" if str(run.place) == run.caller else f"In {run.caller} ({run.place})"
 
 
 def _program(program: Program) -> str:
@@ -79,9 +80,9 @@ def _few(items: Sequence[Any]) -> Iterator[tuple[int, Any]]:
 
 # ---- Tables ----
 
-RUNS = ("#", "Run", "In", "Inputs", "Training", "Python, ms", "Why")
-PROGRAMS = ("Program", "Batch", "Training", "Lower, s", "Compile, s", "Why")
-_NUMBERS = {"#", "Python, ms", "Batch", "Lower, s", "Compile, s"}
+RUNS = ("#", "Run", "In", "Python, ms", "Inputs, and why")
+PROGRAMS = ("Program", "Rows", "Lower, s", "Compile, s", "Why")
+_NUMBERS = {"#", "Python, ms", "Rows", "Lower, s", "Compile, s"}
 
 
 def run_rows(ledger: Ledger) -> list[tuple[str, ...]]:
@@ -89,14 +90,14 @@ def run_rows(ledger: Ledger) -> list[tuple[str, ...]]:
     rows = []
     for number, run in _few(list(ledger.runs)):
         if run is None:
-            rows.append(("…", f"{number} more", "", "", "", "", ""))
+            rows.append(("…", f"{number:,} more", "", "", ""))
             continue
-        mode = (
-            {None: "both", True: "yes", False: "no"}[run.training] if run.captured else {None: "", True: "yes", False: "no"}[run.training]
-        )
-        effects = f" [{len(run.effects)} side effect{'s' if len(run.effects) > 1 else ''}]" if run.effects else ""
+        mode = "" if run.training is None else ", training" if run.training else ", not training"
+        effects = f" ({len(run.effects)} side effect{'s' if len(run.effects) > 1 else ''})" if run.effects else ""
         kind = run.kind + (f" ×{run.count:,}" if run.count > 1 else "")
-        rows.append((str(number), kind, where(run), run.signature, mode, milliseconds(run.seconds), run.sentence + effects))
+        place = "" if run.place is None or str(run.place) == run.caller else f"\n{run.place}"
+        why = f"{run.signature}{mode}\n{run.sentence}{effects}"
+        rows.append((str(number), kind, run.caller + place, milliseconds(run.seconds), why))
     return rows
 
 
@@ -105,10 +106,9 @@ def program_rows(ledger: Ledger) -> list[tuple[str, ...]]:
     rows = []
     for number, p in _few(list(ledger.programs)):
         if p is None:
-            rows.append((f"… {number} more", "", "", "", "", ""))
+            rows.append(("…", "", "", "", f"{number:,} more"))
         else:
-            yes = "yes" if p.training else "no"
-            rows.append((p.purpose, str(p.batch_size), yes, f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
+            rows.append((p.purpose, str(p.batch_size), f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
     return rows
 
 
@@ -126,7 +126,7 @@ def table(ledger: Ledger, width: int | None = None) -> str:
         drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             justify: Any = "right" if column in _NUMBERS else "left"
-            drawn.add_column(column, justify=justify, overflow="fold", no_wrap=column in _NUMBERS, ratio=2 if column == "Why" else None)
+            drawn.add_column(column, justify=justify, overflow="fold", no_wrap=column in (*_NUMBERS, "Run", "Program"))
         for row in rows:
             drawn.add_row(*row)
         console.print(drawn)
@@ -138,7 +138,7 @@ def html(ledger: Ledger) -> str:
     parts = []
     for title, columns, rows in _tables(ledger):
         head = "".join(f"<th>{escaping.escape(c)}</th>" for c in columns)
-        cells = ["".join(f"<td>{escaping.escape(cell)}</td>" for cell in row) for row in rows]
+        cells = ["".join(f"<td>{escaping.escape(cell).replace(chr(10), '<br>')}</td>" for cell in row) for row in rows]
         body = "".join(f"<tr>{row}</tr>" for row in cells)
         parts.append(f"<table><caption>{escaping.escape(title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
     return "".join(parts)
