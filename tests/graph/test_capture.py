@@ -213,7 +213,9 @@ def test_an_error_message_that_speaks_of_the_batch_does_not_run_call_twice():
 )
 def test_a_weight_read_as_a_numpy_array_in_call_is_refused_by_name(use):
     net = Net(lambda m, x, t: x * use(m.w), w=normal(3))
-    with pytest.raises(CaptureError, match=r"Weight '(net/)?w' is read as a NumPy array.*frozen into the graph"):
+    with pytest.raises(
+        CaptureError, match=r"Weight '(net/)?w' is read as a NumPy array.*, at test_capture.py:\d+\. .*frozen into the graph"
+    ):
         net.capture((4, 3))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -231,6 +232,172 @@ def test_changed_globals_and_closure_cells_are_noticed(where, monkeypatch):
     monkeypatch.setitem(globals(), "GLOBAL", 2.0)
     cell = 2.0
     np.testing.assert_array_equal(net.predict(X, verbose=0), X * 2)
+
+
+SETTINGS = types.ModuleType("settings_of_the_user")
+SETTINGS.factor, SETTINGS.unread = 1.0, 1.0  # type: ignore[attr-defined]
+TABLE = {"factors": [0.0, 1.0]}
+CONFIG = Config()
+
+
+class Constants:
+    factor = 1.0
+    unread = 1.0
+
+
+def by_helper(x):
+    return x * GLOBAL
+
+
+def chosen(x):
+    return x
+
+
+def doubled(x):
+    return x * 2
+
+
+def scaled_by(factor):
+    def scale(x):
+        return x * factor["value"]
+
+    return scale
+
+
+IN_CELL = {"value": 1.0}
+SCALE = scaled_by(IN_CELL)
+
+# name: (call's function, a change, words of the sentence, or None where it has no other value to tell)
+NAMED_BY_CODE = {
+    "global": (
+        lambda m, x, t: x * GLOBAL,
+        lambda: globals().update(GLOBAL=2.0),
+        "global `GLOBAL` (test_guards.py) changed from 1.0 to 2.0",
+    ),
+    "global of a helper": (lambda m, x, t: by_helper(x), lambda: globals().update(GLOBAL=2.0), "global `GLOBAL` (test_guards.py)"),
+    "global in a lambda under vmap": (lambda m, x, t: jax.vmap(lambda r: r * GLOBAL)(x), lambda: globals().update(GLOBAL=2.0), "`GLOBAL`"),
+    "global function": (
+        lambda m, x, t: chosen(x),
+        lambda: globals().update(chosen=doubled),
+        "global `chosen` (test_guards.py) changed from",
+    ),
+    "item of a global": (
+        lambda m, x, t: x * TABLE["factors"][1],
+        lambda: TABLE["factors"].__setitem__(1, 2.0),
+        "global `TABLE['factors'][1]` (test_guards.py) changed from 1.0 to 2.0",
+    ),
+    "value of a module": (
+        lambda m, x, t: x * SETTINGS.factor,
+        lambda: setattr(SETTINGS, "factor", 2.0),
+        "global `SETTINGS.factor` (test_guards.py) changed from 1.0 to 2.0",
+    ),
+    "constant of a class": (
+        lambda m, x, t: x * Constants.factor,
+        lambda: setattr(Constants, "factor", 2.0),
+        "global `Constants.factor` (test_guards.py) changed from 1.0 to 2.0",
+    ),
+    "field of a global": (
+        lambda m, x, t: x * CONFIG.factor,
+        lambda: setattr(CONFIG, "factor", 2.0),
+        "global `CONFIG.factor` (test_guards.py) changed from 1.0 to 2.0",
+    ),
+    "inside a closure variable of a global function": (
+        lambda m, x, t: SCALE(x),
+        lambda: IN_CELL.update(value=2.0),
+        "closure variable `factor['value']` (test_guards.py) changed from 1.0 to 2.0",
+    ),
+    "method of the layer's class": (lambda m, x, t: m.block(x), lambda: setattr(Scales, "call", Doubles.call), "block.call"),
+}
+
+
+@pytest.fixture
+def _everything_restored():
+    before = dict(globals())
+    yield
+    globals().update(before)
+    TABLE["factors"][1] = IN_CELL["value"] = SETTINGS.factor = Constants.factor = CONFIG.factor = 1.0
+    SETTINGS.unread = Constants.unread = 1.0
+
+
+_SCALES_CALL = Scales.call
+
+
+@pytest.mark.usefixtures("_everything_restored")
+@pytest.mark.parametrize(("function", "change", "words"), NAMED_BY_CODE.values(), ids=NAMED_BY_CODE)
+def test_what_the_code_names_is_noticed_when_it_changes(function, change, words):
+    net = Net(function, block=Scales())
+    try:
+        check_change(net, lambda m: change(), words)
+    finally:
+        Scales.call = _SCALES_CALL
+
+
+@pytest.mark.usefixtures("_everything_restored")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: setattr(SETTINGS, "unread", 2.0),
+        lambda m: setattr(SETTINGS, "new_one", 2.0),
+        lambda m: setattr(Constants, "unread", 2.0),
+        lambda m: setattr(m.config, "unread", 2.0),
+        lambda m: setattr(m.config, "new_one", 2.0),
+        lambda m: globals().update(GLOBAL=2.0),
+        lambda m: globals().update(NEVER_SEEN=2.0),
+        lambda m: TABLE.update(factors=[0.0, 1.0]),
+    ],
+)
+def test_fields_and_globals_that_the_code_does_not_name_make_no_new_capture(change):
+    def call(m, x, t):
+        return x * SETTINGS.factor * Constants.factor * m.config.factor * TABLE["factors"][1]
+
+    net = Net(call, config=Plain(factor=1.0, unread=1.0))
+    for _ in range(3):
+        net.predict(X, verbose=0)
+        change(net)
+    assert net.ledger.call_count == 1
+
+
+def test_the_sentence_names_the_line_that_assigned_the_attribute():
+    net = Net(lambda m, x, t: m.block(x) * m.alpha, alpha=0.5, block=Scales())
+    net.predict(X, verbose=0)
+    net.block.factor = 3.0
+    net.alpha = 0.9
+    net.predict(X, verbose=0)
+    line = test_the_sentence_names_the_line_that_assigned_the_attribute.__code__.co_firstlineno
+    assert f"`self.alpha` changed from 0.5 to 0.9 at test_guards.py:{line + 4}" in net.ledger[1].sentence
+    assert f"`block.factor` changed from 1.0 to 3.0 at test_guards.py:{line + 3}" in net.ledger[1].sentence
+
+
+@pytest.mark.parametrize("size", [3, 100_003])
+def test_the_content_of_an_array_is_looked_at_in_the_next_epoch(size):
+    class Shifted(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.out, self.tables = layers.Dense(1), [np.zeros(size, "float32")]
+
+        def call(self, x):
+            return self.out(x) * 0 + self.tables[0][-1]
+
+    class Write(pellucid.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                self.model.tables[0][-1] = 3.0
+
+    model = Shifted()
+    model.compile(optimizer="sgd", loss="mse")
+    losses = model.fit(np.ones((8, 3)), np.ones((8, 1)), batch_size=4, epochs=4, verbose=0, callbacks=[Write()]).history["loss"]
+    assert losses == [1.0, 1.0, 4.0, 4.0]
+    assert model.ledger.call_count == 2
+    assert "the content of an array in `self.tables` changed" in model.ledger[1].sentence
+
+
+def test_what_a_dispatch_compares_does_not_grow_with_the_number_of_layers():
+    def compared(count):
+        net = Net(lambda m, x, t: [x := block(x) for block in m.blocks][-1], blocks=[Scales() for _ in range(count)])
+        together = net.capture((4, 3)).guards._together
+        return len(together.fields) + len(together.lengths) + len(together.items)
+
+    assert compared(50) == compared(2) < 10
 
 
 # ---- What is no change ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import types
 
@@ -171,8 +172,34 @@ def test_a_size_as_a_key_or_in_text_is_no_silent_error(use):
     np.testing.assert_allclose(graph.run(jnp.ones((4, 3)), False)[0], np.full((4, 3), use(4)))
 
 
+def log_the_shape(m, x, t):
+    logging.getLogger("tests").debug("shape %s", str(x.shape))
+    return x
+
+
+def check_the_shape(m, x, t):
+    if x.ndim != 2:
+        raise ValueError(f"got {x.shape}")
+    assert x.ndim == 2, f"got {x.shape}"
+    return x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda m, x, t: print("shape", x.shape, f"{x.shape[0]}") or x, log_the_shape, check_the_shape],
+    ids=["print", "log", "error"],
+)
+@pytest.mark.filterwarnings("ignore:print ran once:pellucid.SideEffectWarning")
+def test_a_size_that_is_only_shown_makes_no_capture_for_each_size(function, capsys):
+    net = Net(function)
+    for n in (4, 7):
+        net.capture(spec(n, 3))
+    assert net.ledger.call_count == 1
+    assert capsys.readouterr().out in ("", "shape (batch, 3) batch\n")
+
+
 def test_questions_end_with_the_capture():
-    names = ("__eq__", "__lt__", "__ge__", "__int__", "__bool__")
+    names = ("__eq__", "__lt__", "__ge__", "__int__", "__bool__", "__hash__", "__str__", "__repr__", "__truediv__")
     before = {n: SymbolicSize.__dict__.get(n) for n in names}
     Net(lambda m, x, t: x if x.shape[0] == 1 else x * 2).capture(spec(4, 3))
 

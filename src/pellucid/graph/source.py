@@ -63,6 +63,7 @@ def _children(node: Any) -> Any:
     """Statements and expressions directly below a node; what has no place of its own is looked through."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.expr):
+            yield from getattr(child, "decorator_list", ())  # they come before the line of the `def`
             yield child
         else:
             yield from _children(child)
