@@ -87,7 +87,7 @@ _NUMBERS = {"#", "Python, ms", "Rows", "Lower, s", "Compile, s"}
 
 def run_rows(ledger: Ledger) -> list[tuple[str, ...]]:
     """The cells of a row for each run."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, run in _few(list(ledger.runs)):
         if run is None:
             rows.append(("…", f"{number:,} more", "", "", ""))
@@ -103,7 +103,7 @@ def run_rows(ledger: Ledger) -> list[tuple[str, ...]]:
 
 def program_rows(ledger: Ledger) -> list[tuple[str, ...]]:
     """The cells of a row for each program."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, p in _few(list(ledger.programs)):
         if p is None:
             rows.append(("…", "", "", "", f"{number:,} more"))
