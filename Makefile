@@ -16,7 +16,7 @@ export KERAS_BACKEND := jax
 .PHONY: help demo test test-second test-all lint format bench wheel clean
 
 help:
-	@echo "make demo         train the example model"
+	@echo "make demo         train the example model, and write a page about it"
 	@echo "make test         run the tests"
 	@echo "make test-second  run the tests of core and graph on the other pair of Python and JAX"
 	@echo "make test-all     run all tests, slow ones too, on both pairs"

@@ -4,6 +4,8 @@ Cheng et al., "Wide & deep learning for recommender systems", 2016; the model is
 learning" (chapter 10), as people write it for Keras.
 """
 
+import pathlib
+
 import numpy as np
 
 import pellucid as keras
@@ -62,6 +64,9 @@ def main():
     main_output, _ = model.predict(wide_and_deep(x_val), verbose=0)
     rmse = np.sqrt(np.mean((main_output - y_val) ** 2)) * 1e5
     print(f"Validation RMSE: {rmse:,.0f} dollars (the mean price is {y_val.mean() * 1e5:,.0f} dollars)")
+    page = pathlib.Path("build", "wide_and_deep.html")
+    page.parent.mkdir(exist_ok=True)
+    print(f"Open {model.report(page)} in a browser: the story of `call`, the graph, curves, times.")
 
 
 if __name__ == "__main__":

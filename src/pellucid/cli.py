@@ -10,10 +10,14 @@ import runpy
 import sys
 from typing import Any
 
+import jax
+
 from pellucid.graph.graph import Graph
 from pellucid.models import Model
 from pellucid.training.machine import Machine
 from pellucid.utils.aliases import install_as_keras
+
+_ROWS = 32  # of a batch whose size is not said
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,7 +52,11 @@ def _parser() -> argparse.ArgumentParser:
         "model", metavar="MODULE:MODEL", help="a Model, a class of models that needs no arguments, or a function that makes one"
     )
     draws.add_argument(
-        "--input", action="append", required=True, metavar="SHAPE", help="such as 32,784; once for each input; the first is the batch"
+        "--input",
+        action="append",
+        required=True,
+        metavar="SHAPE",
+        help="such as 32,784, the batch first; once for each input; name=32,784 makes a dict of inputs, 32,10:int32 says a data type",
     )
     draws.add_argument(
         "-o", "--output", metavar="FILE", help="a drawing: .svg, .html, .png, .mmd, .dot or .json; without it, the summary is printed"
@@ -88,9 +96,9 @@ def _run_script(script: str, arguments: list[str]) -> None:
 def graph(options: argparse.Namespace) -> int:
     """``pellucid graph module:Model --input 32,784 -o model.svg``"""
     try:
-        shapes = [_shape(text) for text in options.input]
+        inputs = _inputs(options.input)
         model = _model(options.model)
-        found: Graph = model.capture(*shapes)
+        found: Graph = model.capture(inputs)
         if options.output is not None:
             found.save(options.output)
     except (ValueError, TypeError, ImportError, OSError) as error:
@@ -102,11 +110,24 @@ def graph(options: argparse.Namespace) -> int:
     return 0
 
 
-def _shape(text: str) -> tuple[int | None, ...]:
+def _inputs(texts: list[str]) -> Any:
+    """One shape, a list of them, or a dict where they have names."""
+    named = [text.rpartition("=")[0].strip() for text in texts]
+    shapes = [_shape(text) for text in texts]
+    if all(named):
+        return dict(zip(named, shapes, strict=True))
+    if any(named):
+        raise ValueError(f"--input {' --input '.join(texts)}: expected a name for each input, or for none.")
+    return shapes[0] if len(shapes) == 1 else shapes
+
+
+def _shape(text: str) -> Any:
+    sizes, _, dtype = text.rpartition("=")[2].partition(":")
     try:
-        return tuple(None if size.strip() in ("None", "?") else int(size) for size in text.strip("() ,").split(","))
-    except ValueError:
-        raise ValueError(f"--input {text!r}: expected whole numbers, such as 32,784 (or None,784).") from None
+        shape = tuple(None if size.strip() in ("None", "?") else int(size) for size in sizes.strip("() ,").split(","))
+        return jax.ShapeDtypeStruct((shape[0] or _ROWS, *shape[1:]), dtype.strip()) if dtype else shape
+    except (ValueError, TypeError):
+        raise ValueError(f"--input {text!r}: expected whole numbers, such as 32,784 (or None,784 or 32,10:int32).") from None
 
 
 def _model(text: str) -> Model:

@@ -67,9 +67,36 @@ def test_graph_prints_a_summary_without_data(pellucid):
     assert "arguments" not in done.stdout  # the module was imported, not run as a script
 
 
+def test_graph_takes_inputs_by_name_and_data_types(pellucid, tmp_path):
+    (tmp_path / "two.py").write_text(
+        textwrap.dedent(
+            """
+            import keras
+
+            class Two(keras.Model):
+                def call(self, inputs):
+                    return inputs["ids"] * 2, inputs["x"]
+            """
+        )
+    )
+    arguments = ["--input", "x=32,784", "--input", "ids=None,10:int32", "-o", "two.json"]
+    done = pellucid("graph", "two:Two", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "two.json\n", "")
+    text = (tmp_path / "two.json").read_text()
+    assert "int32" in text and "input_x" in text and "784" in text
+
+
+def test_run_is_what_running_the_package_does(pellucid):
+    for arguments in (["run", "script.py", "one"], ["script.py", "one"]):
+        done = pellucid(*arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "arguments ['one']\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["graph", "script:Net", "--input", "a=32,3", "--input", "32,3"], "expected a name for each input, or for none"),
+        (["graph", "script:Net", "--input", "32,3:float33"], "--input '32,3:float33': expected whole numbers"),
         (["graph", "script:Net", "--input", "32,x"], "--input '32,x': expected whole numbers"),
         (["graph", "script:Nets", "--input", "32,3"], "'script' has no 'Nets'"),
         (["graph", "script", "--input", "32,3"], "expected MODULE:MODEL"),

@@ -1,0 +1,99 @@
+"""The page of `model.report`: one file, whole before and after `fit`, with everything escaped."""
+
+from __future__ import annotations
+
+import html.parser
+
+import pytest
+
+import pellucid
+from pellucid import layers
+from tests.graph.helpers import normal
+
+VOID = {"meta", "br", "circle", "polyline", "path", "rect", "line", "input", "use", "link", "img", "hr"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are closed in order; keeps headings, text and addresses that would be fetched."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.headings, self.text, self.fetched = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.fetched += [v for k, v in given.items() if k in ("src", "href", "data") and v and not v.startswith(("#", "data:"))]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.headings.append(data)
+
+
+class Net(pellucid.Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden, self.out = layers.Dense(8, activation="relu"), layers.Dense(1)
+
+    def call(self, x):
+        print("</pre><b>printed</b>")
+        return self.out(self.hidden(x))
+
+
+HEADINGS = ["When and why call ran", "Warnings", "The graph", "The last fit", "Where the time went", "The most work, for one row"]
+
+
+def page_of(model, tmp_path):
+    path = tmp_path / "report.html"
+    assert model.report(path) == str(path)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_a_report_before_anything_ran_has_all_its_parts(tmp_path):
+    page = page_of(Net(), tmp_path)
+    assert page.headings == ["Net", *HEADINGS]
+    assert "`call` of Net has not run yet." in "".join(page.text)
+
+
+@pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")
+def test_a_report_after_fit_tells_story_curves_times_work_and_effects_and_fetches_nothing(tmp_path):
+    model = Net()
+    model.compile(optimizer="sgd", loss="mse", metrics=["mae"])
+    x, y = normal(40, 3), normal(40, 1)
+    history = model.fit(x, y, epochs=3, validation_split=0.2, verbose=0).history
+    page = page_of(model, tmp_path)
+    text = "".join(page.text)
+    assert page.headings == ["Net", *HEADINGS] and page.fetched == []
+    assert model.ledger.story() in text
+    for words in (
+        "print ran once",
+        "hidden",
+        "training",
+        "validation",
+        "loss",
+        "mae",
+        *(f"{max(history[k] + history[f'val_{k}']):.4g}" for k in ("loss", "mae")),
+    ):
+        assert words in text
+    phases = model._machine.phases.seconds()
+    assert list(phases) == ["capture", "compile", "data", "callbacks", "steps"] and all(v >= 0 for v in phases.values())
+    assert phases["capture"] == pytest.approx(model.ledger[0].seconds)
+    assert phases["compile"] == pytest.approx(sum(p.seconds for p in model.ledger.programs))
+
+
+def test_names_of_classes_and_files_are_escaped(tmp_path):
+    model = type("<script>alert(1)</script>", (Net,), {})()
+    with pytest.warns(pellucid.SideEffectWarning):
+        model.build((None, 3))
+    model.report(tmp_path / "report.html")
+    assert "<script>alert(1)</script>" not in (tmp_path / "report.html").read_text()
