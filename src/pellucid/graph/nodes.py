@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import itertools
 import linecache
 import re
 import textwrap
@@ -147,6 +148,7 @@ class Walk:
         self._reads: dict[Any, Variable] = {}
         self._times: dict[str, int] = {}
         self._operations: dict[tuple, list[_Operation]] = {}
+        self._rest: tuple[Sequence[Any], int] = (), 0  # equations, and the number of the next one
         self._root = graph.layer
         self._run(graph)
 
@@ -171,7 +173,9 @@ class Walk:
     # ---- The walk ----
 
     def _walk(self, jaxpr: Any, scope: str, times: float) -> None:
-        for eqn in parts(jaxpr).eqns:
+        eqns = parts(jaxpr).eqns
+        for number, eqn in enumerate(eqns):
+            self._rest = eqns, number + 1
             if eqn.primitive is read_variable_p:
                 self._reads[eqn.outvars[0]] = eqn.params["variable"]
             elif eqn.primitive is not mode.mode_p:
@@ -328,20 +332,32 @@ class Walk:
         call = jax_compat.user_call(eqn)
         backwards = "transpose(" in jax_compat.scope(eqn)
         key = (owner, call.place, call.columns, backwards) if call is not None else (owner, eqn.primitive.name, len(self.nodes))
-        traceback = eqn.source_info.traceback
         known = self._operations.setdefault(key, [])
-        if known and not known[-1].repeats(traceback):
+        if known and not known[-1].is_over(eqn) and (not known[-1].repeats(eqn) or self._goes_on(known[-1], call)):
             node = known[-1].node
+            known[-1].add(eqn)
             self.nodes[node.path] = self.nodes.pop(node.path)  # after what it takes: `sum(layer(x) for layer in …)` adds in between
             return node
-        name = _operation_name(eqn, call)
+        expression = None if call is None else _expression(call)
+        name = _operation_name(eqn, call, expression)
         path = self._free(f"{owner}/{name}" if owner else name)
         depth = self.calls[owner].depth + 1 if owner else 0
         node = Node(path, None, name, call.place if call is not None else None, parent=owner or "", depth=depth)
-        known.append(_Operation(node, traceback))
+        known.append(_Operation(node, expression))
+        known[-1].add(eqn)
         self.nodes.update({around.path: self.nodes.get(around.path, around) for around in reversed(self._around(owner or ""))})
         self.nodes[path] = node
         return node
+
+    def _goes_on(self, run: _Operation, call: jax_compat.UserCall | None) -> bool:
+        """Whether an equation like one before it is of the same run: of a loop in a library, as in ``hstack``.
+
+        After such a loop comes an equation of the expression that is new in this run; after a loop of the user's comes none.
+        """
+        eqns, number = self._rest
+        following = (e for e in itertools.islice(eqns, number, number + _AHEAD) if e.source_info.traceback not in run.tracebacks)
+        new = next(following, None)
+        return new is not None and jax_compat.user_call(new) == call
 
     def _free(self, path: str) -> str:
         while True:
@@ -366,14 +382,36 @@ class Walk:
                 self.values[path] = made[-len(node.outputs) :] if node.outputs else []
 
 
-@dataclasses.dataclass
 class _Operation:
-    node: Node
-    first: Any  # traceback of its first equation
+    """One run of an expression of the user's: its node, and the equations that it has so far."""
 
-    def repeats(self, traceback: Any) -> bool:
-        """Whether a traceback is that with which another run of the same expression begins. ``sum`` adds many times in one run."""
-        return self.first is not traceback and self.first == traceback
+    def __init__(self, node: Node, expression: ast.AST | None):
+        self.node = node
+        self.tracebacks: dict[Any, Any] = {}  # the first of each that is equal
+        self._adds_often = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == "sum"
+        self._once = _ARITHMETIC.get(node.kind) if isinstance(expression, ast.BinOp | ast.AugAssign) else None
+        self._done = False
+
+    def add(self, eqn: Any) -> None:
+        traceback = eqn.source_info.traceback
+        self.tracebacks.setdefault(traceback, traceback)
+        self._done |= eqn.primitive.name == self._once
+
+    def is_over(self, eqn: Any) -> bool:
+        """Whether an equation is an operator's second result. The first turn of ``total = total + x`` may add an array to a number,
+        the others add arrays: no equation of theirs is like one of the first.
+        """
+        return self._done and eqn.primitive.name == self._once
+
+    def repeats(self, eqn: Any) -> bool:
+        """Whether an equation is like an earlier one. The builtin ``sum`` adds from one place: only its first addition counts."""
+        traceback = eqn.source_info.traceback
+        known = self.tracebacks.get(traceback, traceback)
+        return known is not traceback and not (self._adds_often and known is not next(iter(self.tracebacks)))
+
+
+_ARITHMETIC = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
+_AHEAD = 500  # equations to look through for the end of a loop
 
 
 def _is_ours(layer: Layer | None) -> bool:
@@ -389,9 +427,8 @@ _OPERATORS: dict[type, str] = {
 }
 
 
-def _operation_name(eqn: Any, call: jax_compat.UserCall | None) -> str:
+def _operation_name(eqn: Any, call: jax_compat.UserCall | None, expression: ast.AST | None) -> str:
     """The function or operator that the user wrote; where that cannot be found, the equation's own name."""
-    expression = _expression(call) if call is not None else None
     if isinstance(expression, ast.BinOp | ast.UnaryOp | ast.AugAssign):
         return _OPERATORS.get(type(expression.op), "operation")
     if isinstance(expression, ast.Compare):
