@@ -382,6 +382,35 @@ class BothDirections(Model):
         return jnp.concatenate([forward, back], axis=-1)
 
 
+@MODELS.about(
+    inputs=(None, 3, 2),
+    graph="""
+        input        Input       (None, 3, 2)
+        unstack      unstack     (None, 3) (None, 3)    <- input
+        hstack       hstack      (None, 6)       <- unstack
+        add          add         (None, 6)       <- hstack       -- the first turn adds an array to a number
+        add#2        add         (None, 6)       <- add, hstack
+        add#3        add         (None, 6)       <- add#2, hstack
+        getitem      getitem     (None, 1)       <- input
+        getitem#2    getitem     (None, 2)       <- add#3
+        getitem#3    getitem     (None, 2)       <- add#3
+        stack        stack       (None, 2, 2)    <- getitem#2, getitem#3
+        getitem#4    getitem     (None, 1, 1)    <- getitem
+        multiply     multiply    (None, 2, 2)    <- stack, getitem#4
+        output       Output      (None, 2, 2)    <- multiply
+    """,
+)
+class OneExpressionManyEquations(Model):
+    def call(self, x):
+        joined = jnp.hstack(ops.unstack(x, axis=-1))
+        total = 0.0
+        for _ in range(3):
+            total = total + joined
+        corner = x[:, 0, 1:]
+        pairs = [total[:, 2 * i : 2 * i + 2] for i in range(2)]
+        return jnp.stack(pairs, axis=1) * corner[..., None]
+
+
 @pytest.mark.parametrize("truth", MODELS.graphs())
 def test_the_graph_is_what_a_reader_of_the_model_expects(truth):
     check_graph(truth)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
+import random
 import sys
+import time
 
+import numpy as np
 import pytest
 
 import pellucid
@@ -122,6 +127,134 @@ class OnlyLocals(WithOneLayer):
         found["values"].append(found["values"][0] * self.factors[1])
         self.logger.debug("not shown")
         return ops.stack(found["values"], axis=1)
+
+
+RUNS = 0
+SEEN = {"shapes": []}
+
+
+@dataclasses.dataclass
+class Counter:
+    count: int = 0
+
+
+@MODELS.about(
+    inputs=(None, 3),
+    graph=PLAIN,
+    effects=[
+        ("change", "self.log.append(1)"),
+        ("change", 'self.settings["seen"] = True'),
+        ("change", "self.counter.count += 1"),
+    ],
+)
+class ChangesWhatItHolds(WithOneLayer):
+    def __init__(self):
+        super().__init__()
+        self.log, self.settings, self.counter = [], {}, Counter()
+
+    def call(self, x):
+        self.log.append(1)
+        self.settings["seen"] = True
+        self.counter.count += 1
+        return self.out(x)
+
+
+@MODELS.about(
+    inputs=(None, 3),
+    graph=PLAIN,
+    effects=[("kept", "self.history.append(y)"), ("kept", 'self.last["x"] = x')],
+)
+class KeepsTracedValues(WithOneLayer):
+    def __init__(self):
+        super().__init__()
+        self.history, self.last = [], {}
+
+    def call(self, x):
+        self.last["x"] = x
+        y = self.out(x)
+        self.history.append(y)
+        return y
+
+
+@MODELS.about(
+    inputs=(None, 3),
+    graph=PLAIN,
+    effects=[("change", "RUNS += 1"), ("change", 'SEEN["shapes"].append(x.shape[1])')],
+)
+class WritesGlobals(WithOneLayer):
+    def call(self, x):
+        global RUNS
+        RUNS += 1
+        SEEN["shapes"].append(x.shape[1])
+        return self.out(x)
+
+
+@MODELS.about(
+    inputs=(None, 3),
+    graph="""
+        input       Input      (None, 3)
+        out         Dense      (None, 2)    <- input
+        multiply    multiply   (None, 2)    <- out          -- a number drawn by NumPy is a constant
+        add         add        (None, 2)    <- multiply
+        subtract    subtract   (None, 2)    <- add
+        output      Output     (None, 2)    <- subtract
+    """,
+    effects=[
+        ("random", "y = self.out(x) * np.random.rand()"),
+        ("random", "y = y + random.random()"),
+        ("random", "return y - self.generator.normal()"),
+    ],
+)
+class Draws(WithOneLayer):
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def call(self, x):
+        y = self.out(x) * np.random.rand()
+        y = y + random.random()
+        return y - self.generator.normal()
+
+
+def log_shape(x):
+    logging.getLogger("glassbox").warning("shape %s", x.shape[1:])
+
+
+@MODELS.about(
+    inputs=(None, 3),
+    graph=PLAIN,
+    effects=[
+        ("clock", "started = time.perf_counter()"),
+        ("file", 'with open(os.devnull, "w") as file:'),
+        ("file", 'file.write("called")'),
+        ("logging", 'logging.getLogger("glassbox").warning("shape %s", x.shape[1:])'),
+    ],
+)
+class UsesTheClockAFileAndALog(WithOneLayer):
+    def call(self, x):
+        started = time.perf_counter()
+        with open(os.devnull, "w") as file:
+            file.write("called")
+        log_shape(x)
+        y = self.out(x)
+        assert started > 0
+        return y
+
+
+@MODELS.about(
+    inputs=(None, 3),
+    graph="""
+        input      Input    (None, 3)
+        out        Dense    (None, 2)    <- input
+        dense_1    Dense    (None, 2)    <- out          -- the second Dense of this process
+        output     Output   (None, 2)    <- dense_1
+    """,
+    effects=[("layer", "return layers.Dense(2)(self.out(x))")],
+    fit="no",
+)
+class MakesALayerInCall(WithOneLayer):
+    def call(self, x):
+        return layers.Dense(2)(self.out(x))
 
 
 @pytest.mark.parametrize("truth", MODELS.graphs())
