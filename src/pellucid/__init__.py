@@ -32,7 +32,7 @@ from pellucid.initializers import Initializer
 from pellucid.layers import Layer
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
-from pellucid.models import Model
+from pellucid.models import Input, Model, Sequential
 from pellucid.ops import print
 from pellucid.optimizers import Optimizer
 from pellucid.utils.aliases import install_as_keras
@@ -45,6 +45,7 @@ __all__ = [
     "DataError",
     "DataWarning",
     "Initializer",
+    "Input",
     "Layer",
     "Loss",
     "Metric",
@@ -52,6 +53,7 @@ __all__ = [
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
+    "Sequential",
     "ShapeError",
     "SideEffectWarning",
     "Variable",

@@ -101,6 +101,12 @@ def evaluate_size(size: Any, sizes: dict[str, Any]) -> Any:
     return found if isinstance(found, SymbolicSize) else int(found)
 
 
+@functools.cache
+def batch_symbol() -> Any:
+    """The symbolic size of the batch outside captures: one for all, as sizes of different scopes cannot meet."""
+    return jax.export.symbolic_shape("batch")[0]
+
+
 def symbols_of(size: Any) -> set[str]:
     return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
 
@@ -201,6 +207,16 @@ def bind_again(eqn: Any, inputs: Sequence[Any], params: dict[str, Any]) -> list[
     with in_scope_of(eqn), eqn.ctx.manager:
         out = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(params))
     return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def here() -> Any:
+    """The stack of calls at this moment, as equations keep it."""
+    return source_info_util.current().traceback
+
+
+def standing_at(traceback: Any) -> contextlib.AbstractContextManager:
+    """Equations made inside the ``with`` say that they were made by the given stack of calls."""
+    return source_info_util.user_context(traceback, name_stack=source_info_util.current_name_stack())
 
 
 @contextlib.contextmanager
@@ -346,5 +362,10 @@ def is_ours_outside(eqn: Any) -> bool:
 
 def eqn_place(eqn: Any) -> Place | None:
     """The user's line that made an equation."""
-    frame = source_info_util.user_frame(eqn.source_info.traceback)
+    return place_of(eqn.source_info.traceback)
+
+
+def place_of(traceback: Any) -> Place | None:
+    """The innermost line of a user's in a stack of calls."""
+    frame = source_info_util.user_frame(traceback)
     return frame and Place(frame.file_name, frame.start_line, frame.function_name)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry
+from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry, symbolic
 from pellucid.core.explain import filtered
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError, ShapeError
@@ -26,12 +26,13 @@ _depth: contextvars.ContextVar[int] = contextvars.ContextVar("pellucid_depth", d
 _building: contextvars.ContextVar[Layer | None] = contextvars.ContextVar("pellucid_building", default=None)
 
 
-INTERNAL = frozenset({"_state", "_machine"})  # attributes that are the library's own
+INTERNAL = frozenset({"_state", "_machine", "_network"})  # attributes that are the library's own
 
 
 class Hooks:
     """What higher modules subscribe to, so that ``core`` need not import them."""
 
+    connect: Callable[[Layer, tuple, dict], Any] | None = None  # a layer is called on symbolic tensors
     build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
     attribute_written: Callable[[Layer, str, Any], None] | None = None  # by the side effects, during a capture
     layer_made: Callable[[Layer], None] | None = None  # by the side effects, too
@@ -44,6 +45,8 @@ class _State:
         "arguments",
         "build_shape",
         "built",
+        "captures",
+        "connections",
         "dtype",
         "guards",
         "losses",
@@ -62,6 +65,8 @@ class _State:
         self.trainable = True
         self.built = False
         self.build_shape: Any = None
+        self.connections: list[Any] = []  # calls on symbolic tensors
+        self.captures: Any = None  # the graphs of the layer by itself, once there are any
         self.variables: list[Variable] = []
         self.losses: list[Any] = []
         self.arguments: tuple[tuple, dict] = ((), {})
@@ -181,6 +186,9 @@ class Layer:
 
     @filtered
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if symbolic.is_symbolic((args, kwargs)):
+            assert Hooks.connect is not None
+            return Hooks.connect(self, args, kwargs)
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
             self._forget_losses()
@@ -499,6 +507,11 @@ def _built_once(build: Callable) -> Callable:
 def is_calling() -> bool:
     """Whether a call of a layer (or the build that it begins with) is running in this thread."""
     return _depth.get() > 0
+
+
+def current_training() -> Any:
+    """The mode of the layer call that is running: a bool, the flag of a capture, or None."""
+    return _training.get()
 
 
 @contextlib.contextmanager

@@ -26,6 +26,13 @@ KEPT = 32  # graphs of a model; those that were used last
 _REMEMBERED = 256  # graphs that were dropped, and why: told when one is captured again
 
 
+def captures_of(layer: Layer) -> GraphCache:
+    """The graphs of a layer."""
+    if layer._state.captures is None:
+        layer._state.captures = GraphCache(layer)
+    return layer._state.captures
+
+
 class GraphCache:
     """The graphs of a model that serve, newest last, and its ledger.
 
@@ -72,13 +79,13 @@ class GraphCache:
             found = self._find(signature, batch_size, training)
             return found if found is not None else self._capture(inputs, signature, batch_size, training, caller, warn)
 
-    def run(self, inputs: Any, training: Any, paths: list[str], caller: str) -> list[Any]:
-        """The values of some nodes for inputs. In the capture of another model the equations become part of that one.
+    def run(self, inputs: Any, training: Any, paths: list[str] | None, caller: str) -> Any:
+        """The outputs for inputs. In the capture of another model the equations become part of that one.
 
         Args:
             inputs: structure of arrays.
             training: the mode, or the flag of a capture.
-            paths: of the nodes.
+            paths: of the nodes whose values are wanted, a list, in place of the outputs.
             caller: who asks, for the ledger.
         """
         watcher = frame.observer()
@@ -91,7 +98,7 @@ class GraphCache:
         whole = self.graph_for(specs, size, now, caller)
         if isinstance(training, TrainingFlag) and whole.training is not None:
             training = training.branch()
-        graph = whole.restricted(paths)
+        graph = whole if paths is None else whole.restricted(paths)
         if capture is not None:
             capture.replayed(whole, graph.calls, first)
         return graph.run(inputs, training, first)[0]

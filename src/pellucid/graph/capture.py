@@ -22,7 +22,7 @@ from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.graph import effects, guards, source
-from pellucid.graph.graph import BATCH, Graph, Signature, SizeGuard, Value, is_none
+from pellucid.graph.graph import BATCH, Arguments, Graph, Signature, SizeGuard, Value, is_none
 from pellucid.graph.nodes import Node, spec_of
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
@@ -48,7 +48,7 @@ class Capture:
     # ---- Layers (the observer of the frame) ----
 
     @contextlib.contextmanager
-    def layer_call(self, layer: Layer, args: tuple, kwargs: dict) -> Iterator[Callable]:
+    def layer_call(self, layer: Layer, args: tuple, kwargs: dict, place: jax_compat.Place | None = None) -> Iterator[Callable]:
         """Opens the scope of a layer call; what is yielded records its outputs."""
         if not self._stack:
             self._stack.append((layer, ""))
@@ -61,7 +61,7 @@ class Capture:
         path = f"{outer}/{_step(layer, caller)}".lstrip("/")
         times = self._times[path] = self._times.get(path, 0) + 1
         path = path if times == 1 else f"{path}#{times}"
-        place = effects.user_place(sys._getframe(2))  # outside the `with` of Layer.__call__
+        place = place or effects.user_place(sys._getframe(2))  # outside the `with` of Layer.__call__
         inputs = _specs((args, kwargs))
         node = Node(path, layer, type(layer).__name__, place, inputs, parent=outer, depth=len(self._stack) - 1)
         self.calls.append(node)
@@ -220,7 +220,7 @@ def _attempt(layer: Layer, signature: Signature, batch_size: int | None, trainin
         arrays = iter(leaves)
         inputs = jax.tree.unflatten(signature.tree, [x.value if s == "value" else next(arrays) for s, x in signature.leaves])
         with training_context(flag):
-            return layer(inputs)
+            return layer(*inputs.args, **inputs.kwargs) if isinstance(inputs, Arguments) else layer(inputs)
 
     with (
         not_building(),

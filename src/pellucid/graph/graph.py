@@ -34,6 +34,15 @@ class Value(NamedTuple):
         return repr(self.value)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Arguments:
+    """Inputs of a layer that takes several arguments."""
+
+    args: tuple
+    kwargs: dict
+
+
 @dataclasses.dataclass(frozen=True)
 class Signature:
     """Structure, shapes and types of inputs: a graph made for one serves all inputs that have it.
@@ -236,6 +245,11 @@ class Graph:
             if not has_rows:
                 found.append(shape_of(var.aval))
         return found
+
+    @property
+    def output_avals(self) -> list[Any]:
+        """Abstract values of the outputs, flat."""
+        return [v.aval for v in self._output_vars]
 
     @property
     def output_dtypes(self) -> Any:

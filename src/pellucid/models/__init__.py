@@ -1,5 +1,7 @@
 """Models: layers that can be compiled and trained."""
 
 from pellucid.models.model import Model
+from pellucid.models.network import Input
+from pellucid.models.sequential import Sequential
 
-__all__ = ["Model"]
+__all__ = ["Input", "Model", "Sequential"]

@@ -23,6 +23,7 @@ from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
+from pellucid.models.network import Connected
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Settings
@@ -44,7 +45,7 @@ class _Given:
         return self if model is None else self.getter(model)
 
 
-class Model(Layer):
+class Model(Connected):
     """A layer that can be trained. Subclass it: make layers in ``__init__`` and connect them in ``call``.
 
     ``call`` runs once: what it produced is ``model.graph``, and ``model.explain()`` says when and why it ran.
@@ -486,6 +487,8 @@ class Model(Layer):
             Optimizer state: 52 (208 B)
             FLOPs, a row: 49
         """
+        if input_shape is None and self.graph is None and self._network is not None:
+            input_shape = self.input_shape
         if input_shape is not None:
             inputs = specs_from_shapes(input_shape, self.dtype)
             self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "summary")

@@ -159,6 +159,7 @@ from jax.numpy import (
 )
 from jax.scipy.special import erf, logsumexp
 
+from pellucid.core.symbolic import accepting_symbols as _accepting_symbols
 from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
 from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
 
@@ -166,3 +167,5 @@ absolute = abs
 swish = silu
 
 __all__ = [name for name, value in globals().items() if callable(value) and not name.startswith("_")]
+for _name in __all__:
+    globals()[_name] = _accepting_symbols(globals()[_name])

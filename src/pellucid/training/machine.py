@@ -15,7 +15,7 @@ import jax
 
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.graph.cache import GraphCache
+from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Program as ProgramEntry
 from pellucid.training import steps
@@ -40,7 +40,7 @@ class Machine:
         for made in Machine.witnesses:
             made.append(self)
         self.layer = layer
-        self.captures = GraphCache(layer)
+        self.captures: GraphCache = captures_of(layer)
         self.settings: Settings | None = None
         self.stop_training = False
         self.history: Any = None

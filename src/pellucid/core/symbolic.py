@@ -1,0 +1,149 @@
+"""Symbolic tensors: what ``Input`` gives and what layers and ops make of it, before there are any values.
+
+``Model(inputs, outputs)`` looks back from its outputs along the steps that made them, and runs the same steps when it is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pellucid.core import jax_compat
+from pellucid.errors import CaptureError
+
+
+@dataclasses.dataclass(eq=False)
+class Step:
+    """One application of a layer or a function to symbolic tensors.
+
+    Attributes:
+        function: a layer, or a function of arrays.
+        args, kwargs: what it is applied to; structures that hold symbolic tensors among other values.
+        run: computes the outputs from actual arguments.
+        origin: where the user's code stood.
+        outputs: structure of the symbolic tensors that it gives.
+    """
+
+    function: Any
+    args: tuple
+    kwargs: dict
+    run: Callable[[Step, tuple, dict], Any]
+    origin: Any = None
+    outputs: Any = None
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The symbolic tensors among the arguments."""
+        return [leaf for leaf in jax.tree.leaves((self.args, self.kwargs)) if isinstance(leaf, SymbolicTensor)]
+
+    def give(self, tree: Any, avals: Sequence[Any]) -> Any:
+        """Makes the outputs: symbolic tensors in a structure, with the shapes and data types of abstract values."""
+        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(_open(a.shape), a.dtype, self) for a in avals])
+        return self.outputs
+
+
+class SymbolicTensor:
+    """A value that does not exist yet: it has a shape, with None for the batch, and a data type.
+
+    Layers, the functions of ``pellucid.ops`` and plain operators take it. What they give is symbolic, too.
+    """
+
+    def __init__(self, shape: tuple, dtype: Any, step: Step | None = None, name: str | None = None):
+        self.shape, self.dtype, self.step, self.name = tuple(shape), jnp.dtype(dtype), step, name
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<SymbolicTensor shape={self.shape} dtype={self.dtype}{f' name={self.name}' if self.name else ''}>"
+
+    def __getitem__(self, index: Any) -> Any:
+        return apply(_getitem, (self, index), {})
+
+    def _no_value(self, *_: Any) -> Any:
+        raise CaptureError(  # JAX would put another message in the place of a TypeError
+            f"{self!r} has no value yet, so that Python, NumPy and jax.numpy cannot use it. Use pellucid.ops in place of jax.numpy, "
+            "or put the code into the `call` of a layer."
+        )
+
+    __bool__ = __int__ = __float__ = __index__ = __iter__ = __len__ = __array__ = _no_value
+
+    __hash__ = object.__hash__
+
+
+def _getitem(x: Any, index: Any) -> Any:
+    return x[index]
+
+
+def _operators() -> None:
+    names = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor")
+    functions = {
+        **{"add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "truediv": jnp.true_divide, "floordiv": jnp.floor_divide},
+        **{"mod": jnp.mod, "pow": jnp.power, "matmul": jnp.matmul, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater},
+        **{"ge": jnp.greater_equal, "eq": jnp.equal, "ne": jnp.not_equal, "and": jnp.bitwise_and, "or": jnp.bitwise_or},
+        "xor": jnp.bitwise_xor,
+    }
+    for name in names:
+        function = functions[name]
+        setattr(SymbolicTensor, f"__{name}__", lambda self, other, f=function: apply(f, (self, other), {}))
+        if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
+            setattr(SymbolicTensor, f"__r{name}__", lambda self, other, f=function: apply(f, (other, self), {}))
+    SymbolicTensor.__neg__ = lambda self: apply(jnp.negative, (self,), {})  # type: ignore[attr-defined]
+    SymbolicTensor.__abs__ = lambda self: apply(jnp.abs, (self,), {})  # type: ignore[attr-defined]
+    SymbolicTensor.__invert__ = lambda self: apply(jnp.invert, (self,), {})  # type: ignore[attr-defined]
+
+
+_operators()
+jax_compat.register_array_type(SymbolicTensor, SymbolicTensor._no_value, SymbolicTensor._no_value)  # our error, not JAX's
+
+
+def is_symbolic(tree: Any) -> bool:
+    """Whether a structure holds a symbolic tensor."""
+    return any(isinstance(leaf, SymbolicTensor) for leaf in jax.tree.leaves(tree))
+
+
+def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """What a function of arrays gives for symbolic tensors: symbolic ones again."""
+    step = Step(function, args, kwargs, _run_function, jax_compat.here())
+    leaves, taken = jax.tree.flatten((args, kwargs))
+    at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, SymbolicTensor)]
+
+    def on_arrays(*arrays: Any) -> Any:
+        filled = list(leaves)
+        for i, array in zip(at, arrays, strict=True):
+            filled[i] = array
+        args, kwargs = jax.tree.unflatten(taken, filled)
+        return function(*args, **kwargs)
+
+    avals, tree = jax.tree.flatten(jax.eval_shape(on_arrays, *(spec(leaves[i]) for i in at)))
+    return step.give(tree, avals)
+
+
+def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
+    with jax_compat.standing_at(step.origin):
+        return step.function(*args, **kwargs)
+
+
+def accepting_symbols(function: Callable) -> Callable:
+    """The same function, that takes symbolic tensors as well."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
+
+    return wrapped
+
+
+def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:
+    """Shape and data type of a symbolic tensor for JAX, with a symbolic size for the batch."""
+    return jax.ShapeDtypeStruct(tuple(jax_compat.batch_symbol() if d is None else d for d in tensor.shape), tensor.dtype)
+
+
+def _open(shape: tuple) -> tuple:
+    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)

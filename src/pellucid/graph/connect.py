@@ -1,0 +1,46 @@
+"""Connecting: a layer is called on symbolic tensors. It is captured there and then, and its graph is used wherever it runs."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax
+
+from pellucid.core import frame, jax_compat
+from pellucid.core.layer import Hooks, Layer, current_training
+from pellucid.core.symbolic import Step, SymbolicTensor
+from pellucid.graph.cache import captures_of
+from pellucid.graph.capture import Capture
+from pellucid.graph.graph import Arguments
+
+
+def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
+    """The symbolic outputs of a layer. Its weights are made."""
+    step = Step(layer, args, kwargs, _run_layer, jax_compat.here())
+    fixed = {d for tensor in step.inputs for d in tensor.shape[1:]} | {t.shape[0] for t in step.inputs if t.ndim and t.shape[0]}
+    batch = next(n for n in itertools.count(32) if n not in fixed)  # stands for the batch, so that nothing else is taken for it
+
+    def spec(leaf: Any) -> Any:
+        if not isinstance(leaf, SymbolicTensor):
+            return leaf
+        return jax.ShapeDtypeStruct(tuple(batch if d is None else d for d in leaf.shape), leaf.dtype)
+
+    inputs = Arguments(*jax.tree.map(spec, (args, kwargs)))
+    graph = captures_of(layer).graph_for(inputs, batch, False, "connecting layers")
+    layer._state.connections.append(step)
+    return step.give(graph.output_tree, graph.output_avals)
+
+
+def _run_layer(step: Step, args: tuple, kwargs: dict) -> Any:
+    """In a capture the layer's graph becomes part of it: ``call`` does not run again. Elsewhere the layer is called."""
+    layer, watcher = step.function, frame.observer()
+    if not isinstance(watcher, Capture):
+        return layer(*args, **kwargs)
+    with watcher.layer_call(layer, args, kwargs, jax_compat.place_of(step.origin)) as record:
+        return record(captures_of(layer).run(Arguments(args, kwargs), current_training(), None, "a capture"))
+
+
+def install() -> None:
+    """Layers can be called on symbolic tensors from now on."""
+    Hooks.connect = connect

@@ -1,0 +1,77 @@
+"""Sequential: layers one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pellucid.core.layer import Layer
+from pellucid.core.symbolic import SymbolicTensor
+from pellucid.models.model import Model
+
+
+class Sequential(Model):
+    """A model of layers in a row: each takes what the one before gives.
+
+    With an ``Input`` first its weights are made at once; else when it first sees data.
+
+    Args:
+        layers: the layers in order.
+        layer_args: name, dtype, trainable.
+
+    Example:
+        >>> import numpy as np
+        >>> from pellucid import Input, Sequential, layers
+        >>> model = Sequential([Input((3,)), layers.Dense(4, activation="relu"), layers.Dense(1)])
+        >>> model.count_params(), model.predict(np.ones((2, 3)), verbose=0).shape
+        (21, (2, 1))
+    """
+
+    _layers: list[Layer]
+
+    def __init__(self, layers: Any = None, **layer_args: Any):
+        super().__init__(**layer_args)
+        self._set([])
+        for layer in layers or []:
+            self.add(layer)
+
+    def add(self, layer: Any) -> None:
+        """Puts a layer (or, first, an ``Input``) at the end."""
+        if isinstance(layer, SymbolicTensor) and layer.step is None and not self._layers and self._network is None:
+            self._connect(layer, layer)
+            return
+        if not isinstance(layer, Layer):
+            raise TypeError(f"Sequential {self.name!r}: add got {layer!r}; expected a layer (or an Input, first of all).")
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(f"Sequential {self.name!r} has a layer named {layer.name!r} already; give each a name of its own.")
+        if self._network is not None:
+            self._connect(self._network.inputs, layer(self._network.outputs))
+        self._set([*self._layers, layer])
+
+    def pop(self) -> Layer:
+        """Takes the last layer away and returns it."""
+        if not self._layers:
+            raise ValueError(f"Sequential {self.name!r}: pop found no layers.")
+        last = self._layers[-1]
+        self._set(self._layers[:-1])
+        if self._network is not None:
+            (before,) = self._network.outputs.step.inputs
+            self._connect(self._network.inputs, before)
+        return last
+
+    def _set(self, layers: list[Layer]) -> None:
+        object.__setattr__(self, "_layers", layers)  # not by an attribute's path: layers have their own names here
+        Layer.version += 1
+        self._nested_layers()
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """The output of the last layer."""
+        if self._network is not None:
+            return self._network.run(inputs)
+        for layer in self._layers:
+            inputs = layer(inputs)
+        return inputs
+
+    def _children(self) -> Iterator[tuple[str, Any]]:
+        yield from ((layer.name, layer) for layer in vars(self).get("_layers", ()))
+        yield from (item for item in super()._children() if not item[0].startswith("_layers/"))
