@@ -94,9 +94,8 @@ def _operators() -> None:
         setattr(SymbolicTensor, f"__{name}__", lambda self, other, f=function: apply(f, (self, other), {}))
         if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
             setattr(SymbolicTensor, f"__r{name}__", lambda self, other, f=function: apply(f, (other, self), {}))
-    SymbolicTensor.__neg__ = lambda self: apply(jnp.negative, (self,), {})  # type: ignore[attr-defined]
-    SymbolicTensor.__abs__ = lambda self: apply(jnp.abs, (self,), {})  # type: ignore[attr-defined]
-    SymbolicTensor.__invert__ = lambda self: apply(jnp.invert, (self,), {})  # type: ignore[attr-defined]
+    for name, function in (("neg", jnp.negative), ("abs", jnp.abs), ("invert", jnp.invert)):
+        setattr(SymbolicTensor, f"__{name}__", lambda self, f=function: apply(f, (self,), {}))
 
 
 _operators()
