@@ -23,9 +23,11 @@ from pellucid.errors import (
     CaptureError,
     DataError,
     DataWarning,
+    KeptValueError,
     NonFiniteError,
     NotBuiltError,
     ShapeError,
+    SideEffectError,
     SideEffectWarning,
 )
 from pellucid.initializers import Initializer
@@ -46,6 +48,7 @@ __all__ = [
     "DataWarning",
     "Initializer",
     "Input",
+    "KeptValueError",
     "Layer",
     "Loss",
     "Metric",
@@ -55,6 +58,7 @@ __all__ = [
     "Optimizer",
     "Sequential",
     "ShapeError",
+    "SideEffectError",
     "SideEffectWarning",
     "Variable",
     "activations",

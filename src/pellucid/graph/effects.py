@@ -469,7 +469,7 @@ def _without_tracers(value: Any, name: str, place: Place, kept: list[str], depth
     elif isinstance(value, dict):
         items = list(value.items())
     elif watch.is_users(type(value)) or type(value) in watch.NAMESPACES:
-        fields = getattr(value, "__dict__", {})
+        fields = watch.fields_of(value)
         for key, v in list(fields.items()):
             if (new := again(v, f".{key}")) is not v:
                 fields[key] = new

@@ -185,14 +185,12 @@ class Look:
             if kind.__module__.split(".")[0] in sys.stdlib_module_names or not hasattr(kind, "__getattr__"):
                 return _Same(value)
             names = None  # an object for settings from some package, whose fields are in dicts of its own
-        slots, attributes = _slots(value), getattr(value, "__dict__", None)
-        fields = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-        read = functools.partial(getattr, value)
+        attributes, read = watch.fields_of(value), functools.partial(_field, value)
+        fields = {name: v for name in _slots(value) if (v := _field(value, name, ...)) is not ...}
         self.fields += [(read, name, v) for name, v in fields.items() if names is None or name in names]
-        if attributes is not None:
-            self.lengths.append((attributes, len(attributes)))
-            self.fields += [(attributes.get, name, v) for name, v in attributes.items() if names is None or name in names]
-            fields.update(attributes)
+        self.lengths.append((attributes, len(attributes)))
+        self.fields += [(attributes.get, name, v) for name, v in attributes.items() if names is None or name in names]
+        fields.update(attributes)
         if not fields:
             return _Same(value)
         parts = [(name, self.content(v, depth)) for name, v in fields.items() if names is None or name in names]
@@ -216,6 +214,13 @@ def _digest(array: np.ndarray) -> bytes:
     except (TypeError, ValueError):  # of objects
         data = array.tobytes()
     return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _field(value: Any, name: str, default: Any) -> Any:
+    try:
+        return object.__getattribute__(value, name)
+    except AttributeError:
+        return default
 
 
 def _slots(value: Any) -> list[str]:

@@ -69,6 +69,14 @@ def is_users(value: Any) -> bool:
     return _is_users_module(value.__name__ if isinstance(value, types.ModuleType) else value.__module__)
 
 
+def fields_of(value: Any) -> dict[str, Any]:
+    """The ``__dict__`` of an object, whatever its class does to find attributes; an empty one where it has none."""
+    try:
+        return object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+
+
 def is_generator(value: Any) -> bool:
     """Whether it draws random numbers, for NumPy or for Python."""
     return issubclass(type(value), _generators())
@@ -228,7 +236,7 @@ class Reach:
         elif kind.__module__.split(".")[0] in _WRAPPERS:
             self._visit(getattr(value, "__wrapped__", None))
         elif is_users(kind) or kind in NAMESPACES:
-            self._spaces.append(getattr(value, "__dict__", {}))
+            self._spaces.append(fields_of(value))
             self._class(kind, made=False)
 
     def _layer(self, layer: Layer) -> None:
