@@ -505,7 +505,7 @@ def test_effects_are_told_in_the_order_in_which_they_happened():
 
     net = Net(call, third=[])
     lines = [w.lineno - line_of(call) for w in captured_with_warnings(net)]
-    assert lines == ([1, 2, 3, 4] if sys.version_info >= (3, 12) else [1, 2, 4, 3])  # 3.11 sees the list when `call` is over
+    assert lines == [1, 2, 3, 4]
 
 
 # ---- Traced values that are kept ----

@@ -170,7 +170,7 @@ class Effects:
         self._thread = threading.get_ident()
         self._written: dict[tuple[Layer, str], Place] = {}
         self.drawn: set[int] = set()  # ids of generators that were heard to draw
-        self._order: dict[Place | None, int] = {}  # in which places were seen
+        self._order: dict[Place, int] = {}  # in which places were seen
         self._made: list[tuple[Layer | Variable, Place]] = []
         self._changed_at: dict[int, Place | None] = {}  # id of a container that a method changed
 
@@ -219,7 +219,8 @@ class Effects:
             owner = argument if type(function) is types.MethodDescriptorType else function.__self__
             if name in watch.MUTATORS:
                 place = self._changed_at.setdefault(id(owner), user_place(frame))
-                self._order.setdefault(place, len(self._order))
+                if place is not None:
+                    self._order.setdefault(place, len(self._order))
             elif name in ("write", "writelines") and issubclass(type(owner), io.IOBase) and not isinstance(owner, io.StringIO | io.BytesIO):
                 return self._note(_FILE, f"{type(owner).__name__}.{name}", user_place(frame))
             if function is open:
@@ -290,7 +291,9 @@ class Effects:
             key = (guard.owner, guard.attribute) if isinstance(guard, AttributeGuard) else None
             if key not in self._written and (guard.changed() or guard.arrays_changed()):
                 self._tell_change(guard, reach)
-        self.found = {key: self.found[key] for key in sorted(self.found, key=lambda key: self._order[key[1]])}
+        functions = list(dict.fromkeys((p.file, p.function) for p in sorted(self._order, key=self._order.__getitem__)))
+        in_order = sorted(self.found, key=lambda key: (functions.index((key[1].file, key[1].function)), key[1].line))
+        self.found = {key: self.found[key] for key in in_order}
 
     def _tell_attribute(self, layer: Layer, name: str, place: Place, made: set[int]) -> None:
         """An attribute was assigned."""
