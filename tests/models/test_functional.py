@@ -110,6 +110,22 @@ def test_a_changed_attribute_of_a_connected_layer_is_noticed():
     np.testing.assert_array_equal(model.predict(ones, verbose=0), ones * 3)
 
 
+def test_a_connected_layer_that_branches_on_the_mode_is_captured_for_each():
+    class Doubles(layers.Layer):
+        def call(self, x, training=None):
+            if training:
+                return x * 2
+            return x
+
+    x = Input((3,))
+    model = Model(x, Doubles()(x))
+    ones = np.ones((2, 3), "float32")
+    for training in (True, False):
+        graph = model.capture((None, 3), training=training)
+        np.testing.assert_array_equal(graph.run(ones, training)[0], ones * (1 + training))
+        assert graph.training is training and graph.training_place.line == Doubles.call.__code__.co_firstlineno + 1
+
+
 # ---- Sequential ----
 
 

@@ -97,7 +97,8 @@ class GraphCache:
         now = training.now if isinstance(training, TrainingFlag) else bool(training)
         whole = self.graph_for(specs, size, now, caller)
         if isinstance(training, TrainingFlag) and whole.training is not None:
-            training = training.branch()
+            training.on_branch(whole.training_place)
+            training = training.now
         graph = whole if paths is None else whole.restricted(paths)
         if capture is not None:
             capture.replayed(whole, graph.calls, first)

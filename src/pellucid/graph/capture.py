@@ -111,7 +111,9 @@ class Capture:
     def on_branch(self, asked: Any) -> None:
         self.training = self.now
         if self.training_place is None:
-            if hasattr(asked, "co_filename"):
+            if asked is None or isinstance(asked, jax_compat.Place):  # of another model's graph, which becomes part of this one
+                self.training_place = asked
+            elif hasattr(asked, "co_filename"):
                 self.training_place = jax_compat.Place(asked.co_filename, asked.co_firstlineno, asked.co_name)
             else:
                 self.training_place = effects.user_place(asked)
