@@ -4,13 +4,11 @@ import sys
 
 from pellucid import cli
 
-COMMANDS = ("run", "explain", "graph")
-
 
 def main() -> None:
     """Runs the script or the command that is named first."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0] not in (*COMMANDS, "-h", "--help"):
+    if arguments and arguments[0] not in (*cli.commands(), "-h", "--help"):
         arguments = ["run", *arguments]
     sys.exit(cli.main(arguments))
 

@@ -22,7 +22,7 @@ _ROWS = 32  # of a batch whose size is not said
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = _parser()
+    parser, _ = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
@@ -30,7 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     return options.command(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def commands() -> list[str]:
+    """The names of the commands."""
+    return _parser()[1]
+
+
+def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     parser = argparse.ArgumentParser(
         prog="pellucid",
         description="Keras scripts on Pellucid, and what `call` did in them.",
@@ -62,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="FILE", help="a drawing: .svg, .html, .png, .mmd, .dot or .json; without it, the summary is printed"
     )
     draws.set_defaults(command=graph)
-    return parser
+    return parser, list(commands.choices)
 
 
 def run(options: argparse.Namespace) -> int:

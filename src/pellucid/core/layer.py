@@ -46,7 +46,6 @@ class _State:
         "build_shape",
         "built",
         "captures",
-        "connections",
         "dtype",
         "guards",
         "losses",
@@ -65,7 +64,6 @@ class _State:
         self.trainable = True
         self.built = False
         self.build_shape: Any = None
-        self.connections: list[Any] = []  # calls on symbolic tensors
         self.captures: Any = None  # the graphs of the layer by itself, once there are any
         self.variables: list[Variable] = []
         self.losses: list[Any] = []

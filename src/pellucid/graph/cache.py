@@ -10,13 +10,12 @@ from typing import Any
 import jax
 
 from pellucid.core import frame, jax_compat
-from pellucid.core.jax_compat import Place
+from pellucid.core.jax_compat import Place, user_place
 from pellucid.core.layer import Layer
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureBudgetError
 from pellucid.graph.capture import Capture, capture_layer, lock, signature_of
 from pellucid.graph.diff import signature_difference
-from pellucid.graph.effects import user_place
 from pellucid.graph.graph import BATCH, Graph, Signature
 from pellucid.graph.guards import Guard
 from pellucid.graph.ledger import Ledger, Reason, Run

@@ -61,7 +61,7 @@ class Capture:
         path = f"{outer}/{_step(layer, caller)}".lstrip("/")
         times = self._times[path] = self._times.get(path, 0) + 1
         path = path if times == 1 else f"{path}#{times}"
-        place = place or effects.user_place(sys._getframe(2))  # outside the `with` of Layer.__call__
+        place = place or jax_compat.user_place(sys._getframe(2))  # outside the `with` of Layer.__call__
         inputs = _specs((args, kwargs))
         node = Node(path, layer, type(layer).__name__, place, inputs, parent=outer, depth=len(self._stack) - 1)
         self.calls.append(node)
@@ -116,7 +116,7 @@ class Capture:
             elif hasattr(asked, "co_filename"):
                 self.training_place = jax_compat.Place(asked.co_filename, asked.co_firstlineno, asked.co_name)
             else:
-                self.training_place = effects.user_place(asked)
+                self.training_place = jax_compat.user_place(asked)
 
     def answer(self, size: Any, operator: str, others: tuple) -> Any:
         """Answers a question about a size for the present one, where a user's line asks it; JAX's own stay symbolic."""
@@ -134,7 +134,7 @@ class Capture:
             return NotImplemented
         if any(not isinstance(o, jax_compat.SymbolicSize | int | float | np.number) for o in others):
             return NotImplemented
-        guard = SizeGuard(size, operator, others, None, effects.user_place(frame))
+        guard = SizeGuard(size, operator, others, None, jax_compat.user_place(frame))
         guard = SizeGuard(size, operator, others, guard._ask(self.sizes), guard.place)
         self.size_guards.append(guard)
         return guard.answer

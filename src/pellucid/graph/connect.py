@@ -28,7 +28,6 @@ def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
 
     inputs = Arguments(*jax.tree.map(spec, (args, kwargs)))
     graph = captures_of(layer).graph_for(inputs, batch, False, "connecting layers")
-    layer._state.connections.append(step)
     return step.give(graph.output_tree, graph.output_avals)
 
 

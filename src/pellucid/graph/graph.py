@@ -254,7 +254,13 @@ class Graph:
     @property
     def output_dtypes(self) -> Any:
         """Data types of the outputs, in their structure."""
-        return jax.tree.unflatten(self.output_tree, [v.aval.dtype for v in self._output_vars])
+        return jax.tree.unflatten(self.output_tree, [a.dtype for a in self.output_avals])
+
+    def output_specs(self, batch_size: int) -> Any:
+        """``ShapeDtypeStruct``s of the outputs at a batch size, in their structure."""
+        sized = [tuple(batch_size if d is None else d for d in shape_of(a)) for a in self.output_avals]
+        specs = [jax.ShapeDtypeStruct(shape, a.dtype) for shape, a in zip(sized, self.output_avals, strict=True)]
+        return jax.tree.unflatten(self.output_tree, specs)
 
     @functools.cached_property
     def reads(self) -> list[Any]:

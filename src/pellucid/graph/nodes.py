@@ -149,7 +149,6 @@ class Walk:
         self._times: dict[str, int] = {}
         self._operations: dict[tuple, list[_Operation]] = {}
         self._rest: tuple[Sequence[Any], int] = (), 0  # equations, and the number of the next one
-        self._root = graph.layer
         self._run(graph)
 
     def _run(self, graph: Any) -> None:
@@ -192,8 +191,9 @@ class Walk:
             self._gives(self.calls[marked], eqn)
             self._made_by(marked, eqn)
             return
-        inner = [j for j in jax_compat.nested_jaxprs(eqn) if self._has_calls(j, here)]
-        if inner and self._enter(eqn, inner, here, times):
+        inner = [j for j in jax_compat.nested_jaxprs(eqn) if self._has_calls(j)]
+        if inner:
+            self._enter(eqn, inner, here, times)
             return
         node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
         self._feed(node, eqn)
@@ -279,15 +279,15 @@ class Walk:
 
     # ---- Control flow that layers are called in ----
 
-    def _has_calls(self, jaxpr: Any, scope: str) -> bool:
+    def _has_calls(self, jaxpr: Any) -> bool:
         for eqn in parts(jaxpr).eqns:
             if eqn.primitive.name == "name" and eqn.params["name"] in self.calls:
                 return True
-            if any(self._has_calls(j, scope) for j in jax_compat.nested_jaxprs(eqn)):
+            if any(self._has_calls(j) for j in jax_compat.nested_jaxprs(eqn)):
                 return True
         return False
 
-    def _enter(self, eqn: Any, inner: list[Any], scope: str, times: float) -> bool:
+    def _enter(self, eqn: Any, inner: list[Any], scope: str, times: float) -> None:
         """Walks over a loop's body, a branch or a function as if it stood in the place of its equation."""
         length = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
         turns = times * jax_compat.evaluate_size(length, self._sizes)
@@ -307,7 +307,6 @@ class Walk:
             for found, var in zip(made, outvars[-len(made) :] if made else [], strict=False):
                 found += [p for p in (() if isinstance(var, Literal) else self._producers.get(var, ())) if p not in found]
         self._producers.update({var: tuple(found) for var, found in zip(eqn.outvars, made, strict=True)})
-        return True
 
     def _first_call(self, jaxpr: Any, scope: str) -> int:
         """When the first layer call in a jaxpr ran; one without any comes last."""

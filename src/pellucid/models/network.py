@@ -172,20 +172,19 @@ class Connected(Layer):
     @property
     def input_shape(self) -> Any:
         """The shape of the inputs, with None for the batch, in their structure."""
-        if self._network is not None:
-            return jax.tree.map(lambda t: t.shape, self._network.inputs)
-        if self.graph is None:
-            raise ValueError(f"input_shape: {self.name!r} has seen no inputs yet. Build it first: model.build((None, …)).")
-        return self.graph.inputs
+        return self._shapes("input")
 
     @property
     def output_shape(self) -> Any:
         """The shape of the outputs, with None for the batch, in their structure."""
+        return self._shapes("output")
+
+    def _shapes(self, end: str) -> Any:
         if self._network is not None:
-            return jax.tree.map(lambda t: t.shape, self._network.outputs)
+            return jax.tree.map(lambda t: t.shape, getattr(self._network, f"{end}s"))
         if self.graph is None:
-            raise ValueError(f"output_shape: {self.name!r} has seen no inputs yet. Build it first: model.build((None, …)).")
-        return self.graph.outputs
+            raise ValueError(f"{end}_shape: {self.name!r} has seen no inputs yet. Build it first: model.build((None, …)).")
+        return getattr(self.graph, f"{end}s")
 
 
 connect.install()

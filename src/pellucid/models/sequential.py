@@ -67,7 +67,7 @@ class Sequential(Model):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """The output of the last layer."""
         if self._network is not None:
-            return self._network.run(inputs)
+            return super().call(inputs)
         for layer in self._layers:
             inputs = layer(inputs)
         return inputs

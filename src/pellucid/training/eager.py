@@ -12,10 +12,10 @@ import jax
 import numpy as np
 
 from pellucid.core.frame import Frame
+from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.graph.capture import all_or_nothing, signature_of
-from pellucid.graph.effects import user_place
 from pellucid.graph.graph import output_names
 from pellucid.graph.ledger import Reason, Run
 from pellucid.training import nonfinite, steps

@@ -73,7 +73,7 @@ class Runner:
                 raise ShapeError(f"{self.caller}: an output has shape {odd}; expected the batch first, to join {self.batches} batches.")
         self.objective: Objective | None = None
         if self.purpose != "predict":
-            outputs = self._output_specs()
+            outputs = self.graph.output_specs(self.batch_size)
             self.objective = self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
         self.readings = self.machine.readings(self.purpose, self.objective)
         tail = self.rows % self.batch_size
@@ -97,14 +97,6 @@ class Runner:
     def _specs(self, rows: int) -> tuple:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
 
-    def _output_specs(self) -> Any:
-        return jax.tree.map(
-            lambda shape, var: jax.ShapeDtypeStruct(tuple(self.batch_size if d is None else d for d in shape), var),
-            self.graph.outputs,
-            self.graph.output_dtypes,
-            is_leaf=lambda s: isinstance(s, tuple) and all(d is None or isinstance(d, int) for d in s),
-        )
-
     def _why_not_pad(self, tail: int) -> str | None:
         """None where the last batch can be filled up with repeated rows, exactly; else the reason."""
         if not self.graph.serves(self.graph.signature, {BATCH: tail}, self.training):
@@ -114,7 +106,7 @@ class Runner:
             return coupled(self.graph, coupling)
         if self.objective is None:
             return None
-        return steps.objective_coupling(self.objective, self._output_specs(), self.data.y)
+        return steps.objective_coupling(self.objective, self.graph.output_specs(self.batch_size), self.data.y)
 
     def plan(self) -> Plan:
         """How an epoch is cut."""

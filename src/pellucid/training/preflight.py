@@ -101,7 +101,7 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     targets = None if y is None else _specs(y, machine.layer.dtype, size)
     if training:
         targets = _like_outputs(machine, graph, size) if targets is None else targets
-        outputs = _outputs(graph, size)
+        outputs = graph.output_specs(size)
         objective = machine.objective_for(outputs, graph.output_names, targets, graph.losses > 0, "preflight")
         variables = tuple(machine.layer.trainable_variables)
     measure = functools.partial(_measure, machine, graph, objective, variables)
@@ -147,17 +147,11 @@ def _specs(given: Any, dtype: str, rows: int) -> Any:
     return jax.tree.map(spec, specs)
 
 
-def _outputs(graph: Graph, rows: int) -> Any:
-    is_shape = lambda s: isinstance(s, tuple) and all(d is None or isinstance(d, int) for d in s)
-    make = lambda shape, dtype: jax.ShapeDtypeStruct(tuple(rows if d is None else d for d in shape), dtype)
-    return jax.tree.map(make, graph.outputs, graph.output_dtypes, is_leaf=is_shape)
-
-
 def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:
     """Targets of the outputs' shapes; class numbers where the only loss is a sparse one."""
     loss = machine.need_settings("preflight").loss
     name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
-    outputs = _outputs(graph, rows)
+    outputs = graph.output_specs(rows)
     if not str(name).lower().startswith("sparse"):
         return outputs
     return jax.tree.map(lambda o: jax.ShapeDtypeStruct(o.shape[:-1], "int32"), outputs)

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import export
 
+from pellucid.core import jax_compat
 from pellucid.core.frame import Traced, value_and_grad
 from pellucid.core.variable import Variable
 from pellucid.graph import rows as rows_module
@@ -79,7 +79,7 @@ def objective_coupling(objective: Objective, outputs: Any, y: Any) -> str | None
             functions.append((f"metric {m.log_name!r}", m.metric.values, m.output))
         elif not own:
             return f"the metric {m.log_name!r} is not one of Pellucid's, so that padded rows might count"
-    (batch,) = export.symbolic_shape(rows_module.BATCH)
+    batch = jax_compat.batch_symbol()
     for name, function, output in functions:
         if targets[output] is None:
             continue
