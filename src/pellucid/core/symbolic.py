@@ -53,7 +53,10 @@ class SymbolicTensor:
     Layers, the functions of ``pellucid.ops`` and plain operators take it. What they give is symbolic, too.
     """
 
+    exist = False  # most programs make none, and need not look for them in every call
+
     def __init__(self, shape: tuple, dtype: Any, step: Step | None = None, name: str | None = None):
+        SymbolicTensor.exist = True
         self.shape, self.dtype, self.step, self.name = tuple(shape), jnp.dtype(dtype), step, name
 
     @property
@@ -82,15 +85,13 @@ def _getitem(x: Any, index: Any) -> Any:
 
 
 def _operators() -> None:
-    names = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "xor")
     functions = {
         **{"add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "truediv": jnp.true_divide, "floordiv": jnp.floor_divide},
         **{"mod": jnp.mod, "pow": jnp.power, "matmul": jnp.matmul, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater},
         **{"ge": jnp.greater_equal, "eq": jnp.equal, "ne": jnp.not_equal, "and": jnp.bitwise_and, "or": jnp.bitwise_or},
         "xor": jnp.bitwise_xor,
     }
-    for name in names:
-        function = functions[name]
+    for name, function in functions.items():
         setattr(SymbolicTensor, f"__{name}__", lambda self, other, f=function: apply(f, (self, other), {}))
         if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
             setattr(SymbolicTensor, f"__r{name}__", lambda self, other, f=function: apply(f, (other, self), {}))
@@ -104,7 +105,7 @@ jax_compat.register_array_type(SymbolicTensor, SymbolicTensor._no_value, Symboli
 
 def is_symbolic(tree: Any) -> bool:
     """Whether a structure holds a symbolic tensor."""
-    return any(isinstance(leaf, SymbolicTensor) for leaf in jax.tree.leaves(tree))
+    return SymbolicTensor.exist and any(isinstance(leaf, SymbolicTensor) for leaf in jax.tree.leaves(tree))
 
 
 def apply(function: Callable, args: tuple, kwargs: dict) -> Any:

@@ -16,9 +16,9 @@ import jax
 from pellucid import optimizers
 from pellucid.core import frame
 from pellucid.core.explain import filtered
+from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Layer, is_calling
 from pellucid.graph.capture import signature_of, specs_from_shapes
-from pellucid.graph.effects import user_place
 from pellucid.graph.graph import Graph
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
@@ -428,10 +428,12 @@ class Model(Connected):
             self._machine.captures.graph_for(specs, data.rows, False, "activations")
         assert self.graph is not None
         paths = outputs if outputs is not None else [n.path for n in self.graph.children() if n.outputs]
-        single = isinstance(paths, str)
-        model = Submodel(self, {path: path for path in ([paths] if single else paths)}, f"{self.name}_activations")
-        values = loop.predict(model._machine, x, batch_size or data.rows, 0, None)
-        return values[paths] if single else {path: values[path] for path in paths}
+        wanted = (paths,) if isinstance(paths, str) else tuple(paths)
+        parts = self._machine.parts
+        if wanted not in parts:
+            parts[wanted] = Submodel(self, {path: path for path in wanted}, f"{self.name}_activations")
+        values = loop.predict(parts[wanted]._machine, x, batch_size or data.rows, 0, None)
+        return values[paths] if isinstance(paths, str) else {path: values[path] for path in wanted}
 
     def _build_nested(self, input_shape: Any) -> None:
         if frame.active_frame() is None and not is_calling():  # else the run that is going on makes the weights

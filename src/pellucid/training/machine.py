@@ -44,6 +44,7 @@ class Machine:
         self.settings: Settings | None = None
         self.stop_training = False
         self.history: Any = None
+        self.parts: dict[tuple[str, ...], Any] = {}  # models of the inner values that were asked for, with their programs
         self.phases: Phases | None = None  # of the last fit
         self._objectives: dict[Any, Objective] = {}
         self._programs: dict[Any, Program] = {}
