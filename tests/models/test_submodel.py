@@ -62,6 +62,14 @@ def test_activations_of_everything_at_the_models_own_level():
     assert [run.caller for run in model.ledger] == ["activations"]  # `call` ran once, and built the model
 
 
+def test_asking_for_the_same_activations_again_compiles_nothing():
+    model, x, _ = built()
+    first, second = (model.activations(x, "tanh") for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    (part,) = model._machine.parts.values()
+    assert len(part.ledger.programs) == 1 and part.ledger.call_count == 1
+
+
 def test_a_submodel_trains_only_the_weights_that_it_uses():
     model, x, y = built()
     part = model.submodel(["tanh"])
