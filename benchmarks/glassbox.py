@@ -20,7 +20,7 @@ from pellucid import layers
 from pellucid.graph import watch
 
 ROUNDS = 11
-EPOCHS = 5
+EPOCHS = 20
 
 
 class Block(layers.Layer):

@@ -179,7 +179,7 @@ def test_infinities_that_a_mask_puts_in_and_takes_out_are_no_error():
 )
 def test_state_is_that_before_the_bad_batch(form, batch_size, monkeypatch):
     if form == "recycled":
-        monkeypatch.setattr(programs, "RECYCLED_BYTES", 0)
+        monkeypatch.setattr(programs, "PACKED_BYTES", 0)
     x, y = data(row_70=-1.0)
     options = {"steps_per_execution": 1} if form == "single" else {"run_eagerly": True} if form == "eager" else {}
     listener = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None) if form == "callback" else None
@@ -209,7 +209,7 @@ def test_state_is_that_before_the_bad_batch(form, batch_size, monkeypatch):
 
 
 def test_many_epochs_with_recycled_arrays_train_as_without(monkeypatch):
-    monkeypatch.setattr(programs, "RECYCLED_BYTES", 0)
+    monkeypatch.setattr(programs, "PACKED_BYTES", 0)
     held = []
 
     def trained(nan):

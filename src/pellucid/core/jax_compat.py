@@ -328,6 +328,17 @@ def raised_outside_jax(error: BaseException) -> bool:
     return dis.opname[traceback.tb_frame.f_code.co_code[traceback.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
 
 
+def raised_while_iterating(error: BaseException) -> bool:
+    """Whether an error comes from going over a traced array, as ``for row in x`` does."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_name == "__iter__" and code.co_filename.startswith(_FOLDERS[0] + os.sep):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
 class UserCall(NamedTuple):
     """The user's expression that made an equation: its place, its columns, and the library's function that it called."""
 

@@ -1,8 +1,8 @@
 """``compile(nan="raise")``: training stays compiled; a step whose loss or gradient is not finite is undone and explained.
 
 The loss is checked in the running sums that every step updates anyway, and the weights once a dispatch (a gradient that is not
-finite makes a weight that is not). The arrays before a dispatch are kept until its check is seen; large ones then take the results
-of a later one, so that nothing is copied and no memory is asked for anew.
+finite makes a weight that is not). What there was before a dispatch is kept until its check is seen: small arrays as a copy that the
+program makes, and large ones themselves, which then take the results of a later dispatch.
 """
 
 from __future__ import annotations
@@ -71,9 +71,15 @@ class _Flight:
     block: Block
     first: int
     steps: int
-    before: list[Before]
+    kept: list[Before]  # nothing where the program packs it
     outputs: Any
     number: int  # of its first step in the epoch
+
+    @property
+    def before(self) -> list[Before]:
+        if not self.program.packs:
+            return self.kept
+        return [(v, array, False) for v, array in zip(self.program.writes, self.program.before(self.outputs), strict=True)]
 
 
 class Watch:
@@ -89,6 +95,7 @@ class Watch:
         self._flights: collections.deque[_Flight] = collections.deque()
         self._spare: dict[Program, list[list[Any]]] = {}
         self._steps = 0
+        self._settled: _Flight | None = None  # is let go while the device works on the next one: that takes as long as two steps
 
     def begin(self, epoch: int) -> None:
         """An epoch begins (numbered from 1)."""
@@ -97,11 +104,12 @@ class Watch:
     def dispatch(self, program: Program, block: Block, first: int, steps: int) -> Any:
         """Dispatches steps and keeps what there was before."""
         with dispatching:
-            before = state_of(program.writes)
+            kept = [] if program.packs else state_of(program.writes)
             spares = self._spare.get(program)
             outputs = program.dispatch(block, first, steps, spares.pop() if spares else None)
-        self._flights.append(_Flight(program, block, first, steps, before, outputs, self._steps + 1))
+        self._flights.append(_Flight(program, block, first, steps, kept, outputs, self._steps + 1))
         self._steps += steps
+        self._settled = None
         return outputs
 
     def settle(self, outputs: Any = None) -> None:
@@ -117,8 +125,9 @@ class Watch:
             if not flight.program.was_finite(flight.outputs):
                 self._undo(flight)
                 raise self._error(flight)
-            if flight.program.recycles and not any(held for _, _, held in flight.before):
-                self._spare.setdefault(flight.program, []).append([a for _, a, _ in flight.before])
+            self._settled = flight
+            if flight.program.recycles and not any(held for _, _, held in flight.kept):
+                self._spare.setdefault(flight.program, []).append([a for _, a, _ in flight.kept])
             if flight.outputs is outputs:
                 return
 
@@ -140,11 +149,11 @@ class Watch:
         program = flight.program
         for i in range(flight.first, flight.first + flight.steps):
             with dispatching:
-                before = state_of(program.writes)
+                kept = [] if program.packs else state_of(program.writes)
                 outputs = program.dispatch(flight.block, i, 1)
             if not program.was_finite(outputs):
                 with dispatching:
-                    put_back(before)
+                    put_back(_Flight(program, flight.block, i, 1, kept, outputs, 0).before)
                 where = place_of(self.caller, self.epoch, flight.number + i - flight.first)
                 return explained(program, program.step_inputs(flight.block.arrays, i, flight.block.rows), where)
         return NonFiniteError(

@@ -28,7 +28,7 @@ from pellucid.training.data import Block
 LOOP_FLOPS = 2e9  # of a training step: some twenty milliseconds
 LOOP_STEPS = 512  # at most in one dispatch
 DISPATCH_FLOPS = 2e10  # keeps a dispatch well below half a second
-RECYCLED_BYTES = 2**20  # of a state that is kept: more than that is written where an older one was, less is faster to ask for anew
+PACKED_BYTES = 2**20  # of a state that is kept: up to that it is copied into one array, more is written where an older one was
 BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
 
 
@@ -51,8 +51,8 @@ class Program:
         specs: ``ShapeDtypeStruct`` of each array of a batch.
         form: the layout.
         results: a stateful function without arguments whose value is wanted after the last step, or None.
-        check: says, from the variables before and after a dispatch, whether all went well; see ``training.nonfinite``. The
-            arrays before a dispatch are not donated then.
+        check: says, from the variables before and after a dispatch, whether all went well; see ``training.nonfinite``. What
+            the variables held before can be had again then.
     """
 
     def __init__(
@@ -88,8 +88,9 @@ class Program:
         self.calls_back = self.step.has_effects
         # a program that calls Python may fail in the middle, and a donated weight would be gone then
         size = sum(v.size * v.dtype.itemsize for v in self.writes)
-        self.recycles = check is not None and not self.calls_back and size > RECYCLED_BYTES
-        self._keeps = self.calls_back or check is not None
+        self.packs = check is not None and not self.calls_back and size <= PACKED_BYTES
+        self.recycles = check is not None and not self.calls_back and not self.packs
+        self._keeps = self.calls_back or self.recycles
         donated = (0,) if self.recycles else () if self._keeps else (1,)
         self._jitted = jax.jit(self._pure, donate_argnums=donated, keep_unused=self.recycles)
         self._compiled: Any = None
@@ -135,6 +136,8 @@ class Program:
             after = {**fixed, **dict(zip(self.writes, written, strict=True))}
             with Frame(after):
                 outputs = _packed(self.results.run(), [] if self.check is None else [self.check(before, after)])
+            if self.packs:
+                outputs = (*outputs, _joined([before[v] for v in self.writes]))
         return written, outputs
 
     # ---- Dispatch ----
@@ -186,13 +189,17 @@ class Program:
                     self.entry.lowering, self.entry.compiling = between - started, time.perf_counter() - between
                     self.compiled()
 
-    def was_finite(self, packed: tuple[Any, dict[int, Any]]) -> bool:
+    def was_finite(self, packed: tuple) -> bool:
         """What the check of a dispatch said. Waits for the device."""
         return bool(np.asarray(packed[0])[-1])
 
-    def logs(self, packed: tuple[Any, dict[int, Any]]) -> dict[str, Any]:
+    def before(self, packed: tuple) -> list[Any]:
+        """The arrays of ``writes`` before a dispatch, of a program that packs them."""
+        return _parted(packed[2], self.writes)
+
+    def logs(self, packed: tuple) -> dict[str, Any]:
         """What ``results`` gave, as Python floats (and arrays) by name. Waits for the device."""
-        vector, others = packed
+        vector, others = packed[:2]
         scalars = iter(np.asarray(vector).tolist())
         return {name: np.asarray(others[i]) if i in others else next(scalars) for i, name in enumerate(self.log_names)}
 
@@ -209,6 +216,22 @@ def _packed(values: list[Any], more: list[Any]) -> tuple[Any, dict[int, Any]]:
     """Scalars, and more of them at the end, as one vector: one transfer to the host instead of many."""
     scalars = [jnp.asarray(v, "float32") for v in (*(v for v in values if jnp.ndim(v) == 0), *more)]
     return jnp.stack(scalars), {i: v for i, v in enumerate(values) if jnp.ndim(v)}
+
+
+def _joined(arrays: list[Any]) -> dict[str, Any]:
+    """Arrays as one vector for each type: one piece of memory to ask for instead of many."""
+    kinds = dict.fromkeys(str(a.dtype) for a in arrays)
+    return {kind: jnp.concatenate([a.ravel() for a in arrays if str(a.dtype) == kind]) for kind in kinds}
+
+
+def _parted(joined: dict[str, Any], variables: list[Variable]) -> list[Any]:
+    """The arrays of variables that were joined."""
+    used, arrays = dict.fromkeys(joined, 0), []
+    for v in variables:
+        kind = str(v.dtype)
+        arrays.append(joined[kind][used[kind] : used[kind] + v.size].reshape(v.shape))
+        used[kind] += v.size
+    return arrays
 
 
 def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, wanted: int | str, training: bool) -> Form:
