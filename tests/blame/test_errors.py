@@ -275,13 +275,33 @@ def test_a_tensor_used_as_a_python_value(function, text, advice):
     assert "static_argnums" not in str(error)
 
 
-def test_iterating_over_a_symbolic_batch_is_captured_for_its_size_and_told():
-    def for_in_tensor(self, x):
-        return sum(row for row in x)[None] + self.w.sum()
+def for_in_tensor(self, x):
+    return sum(row for row in x)[None] + self.w.sum()
 
-    model = Net(for_in_tensor)
-    model.capture(np.ones((4, 3), "float32"))
-    assert f"test_errors.py:{line_of(for_in_tensor, 'for row in x')}" in " ".join(run.sentence for run in model.ledger)
+
+def unpacked(self, x):
+    first, second = x
+    return first + second
+
+
+@pytest.mark.parametrize("function, text", [(for_in_tensor, "return sum(row for row in x)"), (unpacked, "first, second = x")])
+def test_python_does_not_go_over_the_rows_of_a_batch(function, text):
+    model = Net(function)
+    model.compile("sgd", "mse")
+    x = np.ones((4, 3), "float32")
+    with pytest.raises(pellucid.CaptureError, match=r"any number of rows") as caught:
+        model.fit(x, x, verbose=0)
+    assert f"test_errors.py:{line_of(function, text)}: {text}" in notes_of(caught.value)
+    assert "ops.scan(" in str(caught.value)
+    assert len(model.ledger) == 1  # once: no second try
+
+
+def test_python_goes_over_rows_eagerly_and_over_features_always():
+    model = Net(lambda self, x: sum(column for column in x.T)[:, None] + self.w.sum())
+    np.testing.assert_allclose(model.predict(np.ones((4, 3), "float32"), verbose=0), model(np.ones((4, 3), "float32")), rtol=1e-6)
+    model = Net(lambda self, x: jnp.stack([row for row in x]) + self.w.sum())
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(np.ones((4, 3), "float32"), np.ones((4, 3), "float32"), verbose=0)
 
 
 def test_the_cures_work():

@@ -101,7 +101,6 @@ CONCRETE = {
     "linspace": lambda m, x, t: x * jnp.linspace(0, 1, x.shape[0])[:, None],
     "permutation": lambda m, x, t: x[jax.random.permutation(jax.random.key(0), x.shape[0])],
     "associative scan": lambda m, x, t: lax.associative_scan(jnp.add, x),
-    "iteration": lambda m, x, t: jnp.stack(list(x)[::-1]),
     "unstack": lambda m, x, t: jnp.stack(jnp.unstack(x)[::-1]),
     "split": lambda m, x, t: jnp.concatenate(jnp.split(x, x.shape[0])[::-1]),
     "numpy arange": lambda m, x, t: x * np.arange(x.shape[0])[:, None],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import time
 
 import pytest
 
@@ -86,9 +87,26 @@ def test_a_report_after_fit_tells_story_curves_times_work_and_effects_and_fetche
     ):
         assert words in text
     phases = model._machine.phases.seconds()
-    assert list(phases) == ["capture", "compile", "data", "callbacks", "steps"] and all(v >= 0 for v in phases.values())
+    assert list(phases) == ["capture", "compile", "data", "callbacks", "validation", "steps"] and all(v >= 0 for v in phases.values())
     assert phases["capture"] == pytest.approx(model.ledger[0].seconds)
     assert phases["compile"] == pytest.approx(sum(p.seconds for p in model.ledger.programs))
+
+
+@pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")
+def test_phases_do_not_count_what_is_inside_them_twice():
+    class Slow(pellucid.callbacks.Callback):
+        def on_test_end(self, logs=None):
+            time.sleep(0.3)
+
+    model = Net()
+    model.compile(optimizer="sgd", loss="mse")
+    started = time.perf_counter()
+    model.fit(normal(40, 3), normal(40, 1), epochs=2, validation_split=0.2, callbacks=[Slow()], verbose=0)
+    whole = time.perf_counter() - started
+    seconds = model._machine.phases.seconds()
+    assert seconds["callbacks"] >= 0.6 and seconds["validation"] > 0
+    assert seconds["validation"] + seconds["callbacks"] < whole - seconds["compile"] - seconds["capture"]
+    assert sum(seconds.values()) == pytest.approx(whole, rel=0.05)
 
 
 def test_names_of_classes_and_files_are_escaped(tmp_path):

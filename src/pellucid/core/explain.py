@@ -14,6 +14,7 @@ import jax
 
 from pellucid.core import frame, jax_compat
 from pellucid.core.jax_compat import Place
+from pellucid.errors import CaptureError
 
 _NO_VALUE = "While `call` is captured a tensor has a shape and a type, but no value."
 _ON_SHAPES = (  # a pattern in the message of JAX or NumPy, and what helps
@@ -77,6 +78,10 @@ _ON_VALUES = (
 _CHOOSE = "Choose between values with ops.where(condition, a, b), between computations with ops.cond(condition, f, g, x)."
 _REPEAT = "Loop with ops.while_loop(condition, body, state), or a fixed number of times with ops.scan or ops.fori_loop."
 _GO_ALONG = "Loop along an axis with ops.scan(step, start, x), or so many times with ops.fori_loop; an index into a list becomes ops.take."
+_ALL_ROWS = (
+    "Layers, ops and operators take all rows at once, and so does jax.vmap(function)(x); where a row needs the one before, loop with "
+    "ops.scan(step, start, x). compile(run_eagerly=True) runs Python's loop."
+)
 _JOIN = "For `and`, `or`, `not` write &, |, ~, with brackets. "
 
 
@@ -111,6 +116,18 @@ def advice_on(error: Exception, line: str) -> str | None:
     if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError) or "concrete value" in message:
         return next((f"{_NO_VALUE} {advice}" for pattern, advice in _ON_VALUES if re.search(pattern, message)), None)
     return next((advice for pattern, advice in _ON_SHAPES if re.search(pattern, message)), None)
+
+
+def clearer(error: Exception) -> Exception:
+    """The error in place of one of JAX's whose message would not help; else the error itself."""
+    shape = jax_compat.iterated_shape(error)
+    if not shape or not isinstance(shape[0], jax_compat.SymbolicSize):
+        return error
+    raised = CaptureError(
+        f"`for … in tensor` goes over the rows of a tensor of shape ({', '.join(map(str, shape))}): while `call` is captured, a batch "
+        f"has any number of rows. {_ALL_ROWS}"
+    )
+    return raised.with_traceback(error.__traceback__)
 
 
 def _shorten(error: Exception) -> None:

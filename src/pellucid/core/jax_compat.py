@@ -328,15 +328,15 @@ def raised_outside_jax(error: BaseException) -> bool:
     return dis.opname[traceback.tb_frame.f_code.co_code[traceback.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
 
 
-def raised_while_iterating(error: BaseException) -> bool:
-    """Whether an error comes from going over a traced array, as ``for row in x`` does."""
+def iterated_shape(error: BaseException) -> tuple | None:
+    """The shape of the traced array that was gone over, as ``for row in x`` does, where an error comes from that."""
     traceback = error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if code.co_name == "__iter__" and code.co_filename.startswith(_FOLDERS[0] + os.sep):
-            return True
+            return tuple(getattr(traceback.tb_frame.f_locals.get("self"), "shape", ()))
         traceback = traceback.tb_next
-    return False
+    return None
 
 
 class UserCall(NamedTuple):

@@ -201,8 +201,10 @@ class Layer:
             with watcher.layer_call(self, args, kwargs) as record:
                 return record(self._run(args, kwargs))
         except Exception as error:
-            self._explain(error, args, kwargs)
-            raise
+            told = self._explain(error, args, kwargs)
+            if told is error:
+                raise
+            raise told from None
         finally:
             _training.reset(tokens[0])
             _depth.reset(tokens[1])
@@ -256,15 +258,17 @@ class Layer:
                 _depth.reset(token)
             self._state.built = True
 
-    def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> None:
-        """Adds the layer and its inputs' shapes to an error, once, at the layer where it happened."""
+    def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> Exception:
+        """Adds the layer and its inputs' shapes to an error, once, at the layer where it happened; it, or one that says more."""
         if any("in layer" in note for note in getattr(error, "__notes__", ())):
-            return
+            return error
         place = explain.place_in(error, _code(getattr(type(self), method)))
         shapes = _shapes((args, {k: v for k, v in kwargs.items() if k != "training"}))
         text = ", ".join([*map(str, shapes[0]), *(f"{k}={v}" for k, v in shapes[1].items())])
         where = f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}"
-        explain.add_notes(error, where, explain.users_line(error, sys._getframe(2)))
+        told = explain.clearer(error)
+        explain.add_notes(told, where, explain.users_line(error, sys._getframe(2)))
+        return told
 
     # ---- Names and state ----
 

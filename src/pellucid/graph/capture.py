@@ -21,6 +21,7 @@ from pellucid.core.explain import users_line
 from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
+from pellucid.errors import CaptureError
 from pellucid.graph import effects, guards, source
 from pellucid.graph.graph import BATCH, Arguments, Graph, Signature, SizeGuard, Value, is_none
 from pellucid.graph.nodes import Node, spec_of
@@ -277,7 +278,9 @@ def _may_be_about_sizes(error: Exception) -> bool:
     """
     if isinstance(error, jax_compat.InconclusiveSize):
         return True
-    return not isinstance(error, jax.errors.JAXTypeError | RecursionError | MemoryError) and not jax_compat.raised_outside_jax(error)
+    return not isinstance(
+        error, CaptureError | jax.errors.JAXTypeError | RecursionError | MemoryError
+    ) and not jax_compat.raised_outside_jax(error)
 
 
 def _step(layer: Layer, caller: Layer) -> str:

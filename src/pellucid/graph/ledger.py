@@ -178,6 +178,7 @@ class Ledger:
         self.programs: list[Program] = []
         self.nested: dict[str, int] = {}
         self.capture_count = 0
+        self.seconds = {"capture": 0.0, "compile": 0.0}  # in all, also of programs that are not dispatched yet
         self._calls = 0
         self._eager: dict[tuple, Run] = {}  # those since the last capture, by what makes them equal
         self._lock = threading.Lock()
@@ -188,6 +189,7 @@ class Ledger:
             self._calls += run.count
             if run.kind == "capture":
                 self.capture_count += 1
+                self.seconds["capture"] += run.seconds
                 self._eager.clear()
             else:
                 key = (run.reason, run.caller, run.training, run.signature, run.sentence)
@@ -204,10 +206,17 @@ class Ledger:
                 del self.runs[: _KEPT // 4]
             return run
 
+    def new_program(self, purpose: str, batch_size: int, reason: str, tracing: float, loop: bool = False) -> Program:
+        """An entry for a program that was traced, to be entered when it is compiled."""
+        with self._lock:
+            self.seconds["compile"] += tracing
+        return Program(purpose, batch_size, reason, tracing, loop=loop)
+
     def add_program(self, program: Program, graph: Any = None) -> Program:
-        """Enters a program, also in the run that its graph came from."""
+        """Enters a compiled program, also in the run that its graph came from."""
         with self._lock:
             self.programs.append(program)
+            self.seconds["compile"] += program.lowering + program.compiling
             if len(self.programs) > _KEPT:
                 del self.programs[: _KEPT // 4]
             run = next((r for r in reversed(self.runs) if graph is not None and r.graph is graph), None)

@@ -278,7 +278,8 @@ def fit(
                 waiting = feed.epoch(next(orders))
             logs = last()
             if tester is not None and _is_due(epoch + 1, validation_freq):
-                logs.update({f"val_{k}": v for k, v in tester.run(others).items()})
+                with phases.of("validation"):
+                    logs.update({f"val_{k}": v for k, v in tester.run(others).items()})
             if bar:
                 bar.end(logs)
             others.call("on_epoch_end", epoch, logs)

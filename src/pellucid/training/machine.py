@@ -17,7 +17,6 @@ from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
-from pellucid.graph.ledger import Program as ProgramEntry
 from pellucid.training import steps
 from pellucid.training.compiled import Objective, Settings
 from pellucid.training.nonfinite import FiniteCheck
@@ -155,8 +154,9 @@ class Machine:
                 started = time.perf_counter()
                 with self.noticing_no_change(readings):
                     program = self.make(purpose, graph, tree, specs, form, objective, variables)
-                program.entry = ProgramEntry(purpose, form.batch_size, reason, time.perf_counter() - started, loop=form.loop)
-                program.compiled = functools.partial(self.captures.ledger.add_program, program.entry, graph)
+                ledger = self.captures.ledger
+                program.entry = ledger.new_program(purpose, form.batch_size, reason, time.perf_counter() - started, form.loop)
+                program.compiled = functools.partial(ledger.add_program, program.entry, graph)
                 program.graph = graph
                 alive = self.captures.graphs
                 self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}

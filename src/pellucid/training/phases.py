@@ -1,4 +1,4 @@
-"""Where the time of ``fit`` went: capture, compilation, data, callbacks, validation, and the steps themselves."""
+"""Where the time of ``fit`` went: capture, compilation, data, callbacks, validation, and the steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Phases:
-    """Seconds by phase. What no phase claims is the steps: dispatching them and waiting for the device.
+    """Seconds by phase, each without the phases inside it. What no phase claims is the steps: dispatches, and waiting for the device.
 
     Args:
         ledger: of the model, which knows the seconds of captures and compilations.
@@ -20,24 +20,22 @@ class Phases:
     def __init__(self, ledger: Any):
         self._ledger = ledger
         self._started = time.perf_counter()
-        self._before = self._compiling()
-        self._seconds = {"data": 0.0, "callbacks": 0.0}
+        self._before = dict(ledger.seconds)
+        self._seconds = {"data": 0.0, "callbacks": 0.0, "validation": 0.0}
         self._total: float | None = None
-
-    def _compiling(self) -> dict[str, float]:
-        return {
-            "capture": sum(run.seconds for run in self._ledger.runs if run.kind == "capture"),
-            "compile": sum(program.seconds for program in self._ledger.programs),
-        }
+        self._compiling: dict[str, float] = {}
 
     @contextlib.contextmanager
     def of(self, phase: str) -> Iterator[None]:
         """Counts the time inside for a phase."""
-        started = time.perf_counter()
+        started, claimed = time.perf_counter(), self._claimed()
         try:
             yield
         finally:
-            self._seconds[phase] += time.perf_counter() - started
+            self._seconds[phase] += time.perf_counter() - started - (self._claimed() - claimed)
+
+    def _claimed(self) -> float:
+        return sum(self._seconds.values()) + sum(self._ledger.seconds.values())
 
     def over(self, phase: str, items: Iterator[T]) -> Iterator[T]:
         """Counts the time that an iterator takes for its next item."""
@@ -51,10 +49,10 @@ class Phases:
     def stop(self) -> None:
         """Ends the last phase."""
         self._total = time.perf_counter() - self._started
-        self._seconds.update({phase: now - self._before[phase] for phase, now in self._compiling().items()})
+        self._compiling = {phase: now - self._before[phase] for phase, now in self._ledger.seconds.items()}
 
     def seconds(self) -> dict[str, float]:
         """Seconds of each phase, in the order in which they come."""
         total = time.perf_counter() - self._started if self._total is None else self._total
-        known = {phase: self._seconds.get(phase, 0.0) for phase in ("capture", "compile", "data", "callbacks")}
+        known = {"capture": 0.0, "compile": 0.0, **self._compiling, **self._seconds}
         return {**known, "steps": max(0.0, total - sum(known.values()))}

@@ -16,7 +16,6 @@ from pellucid.core.variable import Variable
 from pellucid.graph.capture import specs_from_shapes
 from pellucid.graph.cost import cost
 from pellucid.graph.graph import BATCH, Graph
-from pellucid.graph.ledger import Program as ProgramEntry
 from pellucid.training.compiled import Objective
 from pellucid.training.machine import Machine
 from pellucid.training.programs import Form, Program
@@ -165,8 +164,9 @@ def _measure(
     specs, tree = jax.tree.flatten(batch)
     purpose = "predict" if objective is None else "train"
     program = machine.make(purpose, graph, tree, specs, Form(rows, 1, False, False), objective, variables)
-    program.entry = ProgramEntry(purpose, rows, "compiled for preflight, and not run", time.perf_counter() - started)
-    program.compiled = functools.partial(machine.captures.ledger.add_program, program.entry, graph)
+    ledger = machine.captures.ledger
+    program.entry = ledger.new_program(purpose, rows, "compiled for preflight, and not run", time.perf_counter() - started)
+    program.compiled = functools.partial(ledger.add_program, program.entry, graph)
     stats = program.compile_ahead(specs).memory_analysis()
     if stats is None:
         raise NotImplementedError(f"preflight: XLA tells no memory for {jax.default_backend()!r} devices.")
