@@ -107,6 +107,20 @@ def test_a_graph_that_was_dropped_with_a_changed_attribute_is_remembered():
     assert net.ledger[3].sentence.startswith("captured again because `self.alpha` changed from 0.5 to 0.9")
 
 
+def test_a_variable_is_the_cure_for_numbers_alone():
+    def chosen(m, x, t):
+        return x * m.alpha if m.alpha == 0.5 else -x if m.mode == "minus" else x
+
+    net = Net(chosen, alpha=0.5, mode="plus")
+    for change in ({}, {"alpha": 0.9}, {"mode": "minus"}):
+        for name, value in change.items():
+            setattr(net, name, value)
+        net.capture((None, 3))
+    assert net.ledger[1].sentence.endswith("; make it a Variable to avoid this")
+    assert "`self.mode` changed from 'plus' to 'minus'" in net.ledger[2].sentence
+    assert "Variable" not in net.ledger[2].sentence
+
+
 def test_graphs_beyond_the_limit_are_dropped_and_come_back_with_that_reason(monkeypatch):
     monkeypatch.setattr(cache, "KEPT", 3)
     net = Net(lambda m, x, t: x * 2)

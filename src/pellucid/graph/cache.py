@@ -236,7 +236,8 @@ class GraphCache:
 
 
 def _changes(changed: list[Guard]) -> str:
-    return f"{' and '.join(g.sentence() for g in changed[:3])}; make it a Variable to avoid this"
+    cure = "; make it a Variable to avoid this" if any(g.is_number() for g in changed) else ""
+    return " and ".join(g.sentence() for g in changed[:3]) + cure
 
 
 def _at_sizes(leaf: Any, sizes: dict[str, int]) -> Any:

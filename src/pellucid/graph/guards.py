@@ -299,6 +299,15 @@ class Guard:
         named = None if self.look is None else self.look.named
         return difference(self.seen, Look(named).content(self.now()))
 
+    def is_number(self) -> bool:
+        """Whether numbers have changed, which a Variable could hold: not what a Python ``if`` reads."""
+        numbers = 0
+        for text in self.difference()[1:]:
+            with contextlib.suppress(ValueError):
+                float(text)
+                numbers += 1
+        return numbers == 2 or self.arrays_changed()
+
     def sentence(self) -> str:
         """``self.alpha changed from 0.5 to 0.9 at train.py:41``"""
         at = f" at {self.place}" if self.place else ""
@@ -351,6 +360,9 @@ class KeysGuard(Guard):
 
     def changed(self) -> bool:
         return set(vars(self.owner)) != self._seen
+
+    def is_number(self) -> bool:
+        return False
 
     def sentence(self) -> str:
         name = sorted(set(vars(self.owner)) ^ self._seen)[0]
