@@ -109,10 +109,10 @@ def test_a_graph_that_was_dropped_with_a_changed_attribute_is_remembered():
 
 def test_a_variable_is_the_cure_for_numbers_alone():
     def chosen(m, x, t):
-        return x * m.alpha if m.alpha == 0.5 else -x if m.mode == "minus" else x
+        return x * m.alpha if m.alpha < 0.6 else -x if m.mode == "minus" else x
 
     net = Net(chosen, alpha=0.5, mode="plus")
-    for change in ({}, {"alpha": 0.9}, {"mode": "minus"}):
+    for change in ({}, {"alpha": np.float32(0.9)}, {"mode": "minus"}):
         for name, value in change.items():
             setattr(net, name, value)
         net.capture((None, 3))

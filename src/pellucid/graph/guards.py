@@ -12,12 +12,12 @@ some layer was written, everything else takes less than 0.1 us an entry at each 
 from __future__ import annotations
 
 import collections
-import contextlib
 import enum
 import functools
 import hashlib
 import operator
 import os
+import re
 import sys
 import threading
 import types
@@ -40,6 +40,7 @@ _SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 _DEPTH = 5
 _SMALL = 2**16  # bytes of a NumPy array that is cheap to compare
 _LARGE = 1000  # containers longer than this are compared by identity and length
+_NUMBER = re.compile(r"(np\.\w+\()?[-+]?(\d|inf|nan)[\w.+-]*\)?")  # as Python and NumPy show one
 _MOST = 10_000  # values of one look; what comes after them is compared by identity
 
 
@@ -301,12 +302,7 @@ class Guard:
 
     def is_number(self) -> bool:
         """Whether numbers have changed, which a Variable could hold: not what a Python ``if`` reads."""
-        numbers = 0
-        for text in self.difference()[1:]:
-            with contextlib.suppress(ValueError):
-                float(text)
-                numbers += 1
-        return numbers == 2 or self.arrays_changed()
+        return self.arrays_changed() or all(_NUMBER.fullmatch(text) for text in self.difference()[1:])
 
     def sentence(self) -> str:
         """``self.alpha changed from 0.5 to 0.9 at train.py:41``"""
