@@ -12,6 +12,7 @@ some layer was written, everything else takes less than 0.1 us an entry at each 
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import functools
 import hashlib
