@@ -34,7 +34,7 @@ from pellucid.initializers import Initializer
 from pellucid.layers import Layer
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
-from pellucid.models import Input, Model, Sequential
+from pellucid.models import Input, Model, Sequential, functionalize
 from pellucid.ops import print
 from pellucid.optimizers import Optimizer
 from pellucid.utils.aliases import install_as_keras
@@ -65,6 +65,7 @@ __all__ = [
     "callbacks",
     "config",
     "datasets",
+    "functionalize",
     "initializers",
     "install_as_keras",
     "layers",

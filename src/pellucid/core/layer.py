@@ -9,7 +9,7 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -214,6 +214,17 @@ class Layer:
         if outputs is None:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
         return outputs
+
+    def _without_training(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:
+        """(args, kwargs, mode) of a call: arrays, and the mode apart from them."""
+        args, kwargs = _as_arrays((args, dict(kwargs)))
+        args, kwargs = jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, Variable) else leaf, (args, kwargs))
+        args, training = self._resolve_training(args, kwargs)
+        at = _signature(type(self).call).training_index
+        if at is not None and len(args) > at:
+            args = args[:at] if len(args) == at + 1 else (*args[:at], None, *args[at + 1 :])
+        kwargs.pop("training", None)
+        return args, kwargs, training
 
     def _resolve_training(self, args: tuple, kwargs: dict) -> tuple[tuple, Any]:
         """(args, the mode of this call): given, or the caller's, or the default; put where ``call`` takes it."""
@@ -429,7 +440,57 @@ class Layer:
     @property
     def losses(self) -> list[Any]:
         """What ``add_loss`` was given in the last run of ``call``, here and in nested layers."""
-        return [loss for layer in self._flatten_layers() for loss in layer._state.losses]
+        traced = getattr(frame.observer(), "losses_of", None)
+        return [loss for layer in self._flatten_layers() for loss in (layer._state.losses if traced is None else traced(layer))]
+
+    def stateless_call(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> tuple:
+        """Calls the layer as a pure function, which plain JAX can transform. No variable changes.
+
+        Args:
+            trainable_variables: a value for each of ``self.trainable_variables``.
+            non_trainable_variables: a value for each of ``self.non_trainable_variables``.
+            args: of the call, as ``kwargs``.
+            return_losses: whether the losses that ``call`` adds are returned, too.
+
+        Returns:
+            ``(outputs, new values of non_trainable_variables)``, and the losses where they are asked for.
+
+        Raises:
+            ValueError: where the numbers of values are not those of the variables.
+
+        Example:
+            >>> import jax, numpy as np, pellucid
+            >>> layer = pellucid.layers.Dense(2)
+            >>> layer.build((None, 3))
+            >>> values = [v.value for v in layer.trainable_variables]
+            >>> jax.grad(lambda values: layer.stateless_call(values, [], np.ones((1, 3)))[0].sum())(values)[1].tolist()
+            [1.0, 1.0]
+        """
+        parts = self.trainable_variables, self.non_trainable_variables
+        for name, values, variables in zip(
+            ("trainable", "non_trainable"), (trainable_variables, non_trainable_variables), parts, strict=True
+        ):
+            if len(values) != len(variables):
+                raise ValueError(
+                    f"stateless_call: {name}_variables has {len(values)} values and {self.path!r} has {len(variables)} such variables; "
+                    "expected one for each. Build the layer first: it makes its weights then."
+                )
+
+        def run() -> tuple:
+            outputs = self(*args, **kwargs)
+            return outputs, self.losses
+
+        values = [jnp.asarray(v) for v in (*trainable_variables, *non_trainable_variables)]
+        (outputs, losses), new = frame.functional(run, [*parts[0], *parts[1]])(values)
+        changed = new[len(parts[0]) :]
+        return (outputs, changed, losses) if return_losses else (outputs, changed)
 
     def _forget_losses(self) -> None:
         for layer in self._flatten_layers():
@@ -474,6 +535,13 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+class Held:
+    """Keeps a layer out of the sight of those who look for nested layers."""
+
+    def __init__(self, layer: Any):
+        self.layer = layer
 
 
 _build_lock = threading.RLock()

@@ -36,11 +36,16 @@ class GraphCache:
     """The graphs of a model that serve, newest last, and its ledger.
 
     A graph is dropped when something that ``call`` read has changed, or when 32 others were used since.
+
+    Args:
+        layer: that is captured.
+        ledger: where runs are entered, one of its own by default.
+        of: what its ``call`` stands for: a step of the user's own, such as "train_step", has graphs as well.
     """
 
-    def __init__(self, layer: Layer):
-        self.layer = layer
-        self.ledger = Ledger(type(layer).__name__)
+    def __init__(self, layer: Layer, ledger: Ledger | None = None, of: str = "call"):
+        self.layer, self.of = layer, of
+        self.ledger = Ledger(type(layer).__name__) if ledger is None else ledger
         self.graphs: list[Graph] = []
         self.max_captures: int | None = None
         self.on_side_effect = "warn"  # or "error" or "ignore"
@@ -79,7 +84,11 @@ class GraphCache:
             return found if found is not None else self._capture(inputs, signature, batch_size, training, caller, warn)
 
     def run(self, inputs: Any, training: Any, paths: list[str] | None, caller: str) -> Any:
-        """The outputs for inputs. In the capture of another model the equations become part of that one.
+        """The outputs for inputs. In the capture of another model the equations become part of that one, and so do the losses."""
+        return self.outputs_and_losses(inputs, training, paths, caller)[0]
+
+    def outputs_and_losses(self, inputs: Any, training: Any, paths: list[str] | None, caller: str) -> tuple[Any, list[Any]]:
+        """The outputs for inputs, and the losses that layers add; see ``run``.
 
         Args:
             inputs: structure of arrays.
@@ -101,12 +110,21 @@ class GraphCache:
         graph = whole if paths is None else whole.restricted(paths)
         if capture is not None:
             capture.replayed(whole, graph.calls, first)
-        return graph.run(inputs, training, first)[0]
+        outputs, losses = graph.run(inputs, training, first)
+        if capture is not None:
+            capture.losses_replayed(self.layer, losses)
+        return outputs, losses
 
     def refuse(self, graph: Graph, why: str) -> None:
         """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
         with lock:
             self._refused[graph.signature.tree, graph.signature.leaves] = f"its graph cannot be made concrete ({why})"
+            self._keep([g for g in self.graphs if g is not graph])
+
+    def drop(self, graph: Graph, why: str) -> None:
+        """Gives up a graph: the next capture tells why."""
+        with lock:
+            self._dropped[graph.signature, graph.training] = Reason.DROPPED, why
             self._keep([g for g in self.graphs if g is not graph])
 
     def is_current(self, graph: Graph, contents: bool = True) -> bool:
@@ -132,7 +150,8 @@ class GraphCache:
         started = time.perf_counter()
 
         def enter(sentence: str, training: bool | None, seconds: float, raised: str | None = None) -> Run:
-            return self.ledger.add(Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place))
+            run = Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place, of=self.of)
+            return self.ledger.add(run)
 
         def refused(at: Place | None, what: str, seconds: float) -> None:
             nonlocal reason, sentence
@@ -143,7 +162,9 @@ class GraphCache:
             self._check_budget(sentence)
 
         try:
-            graph, about = capture_layer(self.layer, inputs, batch_size, training, kind not in self._refused, refused, strict)
+            graph, about = capture_layer(
+                self.layer, inputs, batch_size, training, kind not in self._refused, refused, strict, self.of == "call"
+            )
         except CaptureBudgetError:
             raise
         except BaseException as error:
@@ -200,7 +221,7 @@ class GraphCache:
         allowed = self.max_captures
         if allowed is not None and self._captured >= allowed:
             raise CaptureBudgetError(
-                f"`call` of {self.ledger.name} would be {sentence}. compile(max_captures={allowed}) allows "
+                f"`{self.of}` of {self.ledger.name} would be {sentence}. compile(max_captures={allowed}) allows "
                 f"{allowed} capture{'' if allowed == 1 else 's'} in all; model.explain() tells of the earlier ones."
             )
 

@@ -32,8 +32,8 @@ lock = threading.RLock()  # one capture at a time: hooks are process-wide, captu
 class Capture:
     """What is noted while ``call`` runs: layer calls, losses, questions about the mode and the sizes."""
 
-    def __init__(self, sizes: dict[str, int], training: bool):
-        self.sizes, self.now = sizes, training
+    def __init__(self, sizes: dict[str, int], training: bool, of_call: bool = True):
+        self.sizes, self.now, self.of_call = sizes, training, of_call
         self.training: bool | None = None
         self.training_place: jax_compat.Place | None = None
         self.size_guards: list[SizeGuard] = []
@@ -41,10 +41,16 @@ class Capture:
         self.used: list[Graph] = []  # of other models, whose equations became part of this capture
         self.losses: list[Any] = []
         self.loss_count = 0
+        self._losses_of: dict[Layer, list[Any]] = {}
         self.frame: Frame | None = None
         self._stack: list[tuple[Layer, str]] = []
         self._times: dict[str, int] = {}
         self._thread = threading.get_ident()
+
+    @property
+    def root(self) -> Layer:
+        """The layer that is captured."""
+        return self._stack[0][0]
 
     # ---- Layers (the observer of the frame) ----
 
@@ -99,11 +105,26 @@ class Capture:
         for loss in losses:
             if jnp.ndim(loss):
                 raise ValueError(f"add_loss in layer {layer.path!r} got shape {jnp.shape(loss)}; expected a scalar: reduce it first.")
-            self.losses.append(jnp.asarray(loss))
+        self._take(layer, [jnp.asarray(loss) for loss in losses], again=False)
+
+    def losses_replayed(self, layer: Layer, losses: list[Any]) -> None:
+        """A graph of a layer has become part of this capture, and gave the losses that its ``call`` added."""
+        self._take(layer, losses, again=True)
+
+    def _take(self, layer: Layer, losses: list[Any], again: bool) -> None:
+        """Notes losses. A step of the user's own asks for them (``model.losses``): they are not added to what it computes."""
+        self._losses_of[layer] = losses if again else [*self._losses_of.get(layer, ()), *losses]
+        if self.of_call:
+            self.losses.extend(losses)
+
+    def losses_of(self, layer: Layer) -> list[Any]:
+        """What a layer has added so far."""
+        return self._losses_of.get(layer, [])
 
     def take_losses(self) -> list[Any]:
         """What ``add_loss`` was given; nothing traced is kept here."""
         losses, self.losses, self.frame = self.losses, [], None
+        self._losses_of.clear()
         self.loss_count = len(losses)
         return losses
 
@@ -177,6 +198,7 @@ def capture_layer(
     symbolic: bool = True,
     refused: Refused | None = None,
     strict: bool = False,
+    of_call: bool = True,
 ) -> tuple[Graph, About]:
     """Runs ``call`` of a layer once and returns its graph.
 
@@ -187,6 +209,7 @@ def capture_layer(
         symbolic: whether to try a symbolic batch first: not where one was refused before.
         refused: is told where and how a symbolic batch was refused, and the seconds of that run, before ``call`` runs again.
         strict: whether a side effect is an error.
+        of_call: False for a step of the user's own, in which models are used by their graphs.
 
     Raises:
         whatever ``call`` raises. No layer is left half-built then.
@@ -196,10 +219,10 @@ def capture_layer(
         fixed = dataclasses.replace(signature, batch_size=batch_size)
         started = time.perf_counter()
         if not symbolic:
-            graph, seen = _attempt(layer, fixed, batch_size, training, strict)
+            graph, seen = _attempt(layer, fixed, batch_size, training, strict, of_call)
             return graph, About(seen, time.perf_counter() - started)
         try:
-            graph, seen = _attempt(layer, signature, batch_size, training, strict)
+            graph, seen = _attempt(layer, signature, batch_size, training, strict, of_call)
             return graph, About(seen, time.perf_counter() - started)
         except Exception as error:
             if batch_size is None or not _may_be_about_sizes(error):
@@ -208,16 +231,18 @@ def capture_layer(
         again = time.perf_counter()
         if refused is not None:
             refused(place, message, again - started)
-        graph, seen = _attempt(layer, fixed, batch_size, training, strict)
+        graph, seen = _attempt(layer, fixed, batch_size, training, strict, of_call)
         return graph, About(seen, time.perf_counter() - again)
 
 
-def _attempt(layer: Layer, signature: Signature, batch_size: int | None, training: bool, strict: bool) -> tuple[Graph, effects.Effects]:
+def _attempt(
+    layer: Layer, signature: Signature, batch_size: int | None, training: bool, strict: bool, of_call: bool
+) -> tuple[Graph, effects.Effects]:
     symbol = export.symbolic_shape(BATCH)[0] if signature.batch_size is None else signature.batch_size
     specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s and s[0] is None else s, dtype) for s, dtype in signature.leaves if s != "value"]
-    capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training)
-    flag = TrainingFlag(training, capture.on_branch)
-    seen = effects.Effects(layer)
+    capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training, of_call)
+    flag = TrainingFlag(training, capture.on_branch) if of_call else None  # a step says which mode it runs a model in
+    seen = effects.Effects(layer, layer.name if not of_call else "call")
 
     def run(*leaves: Any) -> Any:
         arrays = iter(leaves)

@@ -159,10 +159,11 @@ class Effects:
 
     Args:
         layer: that is captured. Attributes of layers made during the capture are nobody's state.
+        of: what runs, for the messages: "call" or a step of the user's own.
     """
 
-    def __init__(self, layer: Layer) -> None:
-        self._layer = layer
+    def __init__(self, layer: Layer, of: str = "call") -> None:
+        self._layer, self._of = layer, of
         self._layers = layer._flatten_layers()
         self._known = set(self._layers)
         self.found: dict[tuple[str, Place], Effect] = {}
@@ -179,7 +180,8 @@ class Effects:
     def note(self, kind: str, what: str, cure: str, place: Place | None) -> None:
         if place is not None:
             self._order.setdefault(place, len(self._order))
-            self.found.setdefault((kind, place), Effect(kind, place, what, cure))
+            here = f"`{self._of}`"
+            self.found.setdefault((kind, place), Effect(kind, place, what.replace("`call`", here), cure.replace("`call`", here)))
 
     def _note(self, kind: _Kind, name: str, place: Place | None) -> None:
         self.note(kind.name, kind.what.format(name), kind.cure, place)
@@ -255,7 +257,7 @@ class Effects:
         finally:
             self._compare(before, reach)
         if strict and self.found:
-            raise SideEffectError("\n".join(["`call` has side effects:", *map(str, self.found.values())]))
+            raise SideEffectError("\n".join([f"`{self._of}` has side effects:", *map(str, self.found.values())]))
 
     @contextlib.contextmanager
     def _hooks(self) -> Iterator[None]:

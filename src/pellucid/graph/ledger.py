@@ -48,6 +48,7 @@ class Run:
         raised: the class of the error that ended it, or None.
         place: the user's line that led to it.
         programs: what was compiled from its graph.
+        of: what ran: "call", or a step of the user's own such as "train_step".
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Run:
     raised: str | None = None
     place: Place | None = None
     programs: list[Program] = dataclasses.field(default_factory=list, repr=False)
+    of: str = "call"
     _graph: Callable[[], Any] = dataclasses.field(default=lambda: None, repr=False)
 
     @property
@@ -92,6 +94,7 @@ class Run:
         """The same as plain data."""
         return {
             "kind": self.kind,
+            "of": self.of,
             "reason": self.reason.name,
             "sentence": self.sentence,
             "caller": self.caller,
@@ -186,9 +189,10 @@ class Ledger:
     def add(self, run: Run) -> Run:
         """Enters a run; returns the entry, which is an older one where an equal eager run is in the ledger."""
         with self._lock:
-            self._calls += run.count
+            of_call = run.of == "call"
+            self._calls += run.count if of_call else 0
             if run.kind == "capture":
-                self.capture_count += 1
+                self.capture_count += of_call
                 self.seconds["capture"] += run.seconds
                 self._eager.clear()
             else:

@@ -1,7 +1,8 @@
 """Models: layers that can be compiled and trained."""
 
+from pellucid.models.functionalize import Pure, functionalize
 from pellucid.models.model import Model
 from pellucid.models.network import Input
 from pellucid.models.sequential import Sequential
 
-__all__ = ["Input", "Model", "Sequential"]
+__all__ = ["Input", "Model", "Pure", "Sequential", "functionalize"]

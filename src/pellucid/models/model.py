@@ -17,18 +17,20 @@ from pellucid import optimizers
 from pellucid.core import frame
 from pellucid.core.explain import filtered
 from pellucid.core.jax_compat import user_place
-from pellucid.core.layer import Layer, is_calling
-from pellucid.graph.capture import signature_of, specs_from_shapes
-from pellucid.graph.graph import Graph
+from pellucid.core.layer import Held, Layer, is_calling
+from pellucid.core.variable import Variable
+from pellucid.graph.capture import Capture, signature_of, specs_from_shapes
+from pellucid.graph.graph import Arguments, Graph, output_names
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
 from pellucid.models.network import Connected
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
-from pellucid.training.compiled import Settings
+from pellucid.training.compiled import Objective, Settings
 from pellucid.training.data import ArrayData
 from pellucid.training.machine import Machine
+from pellucid.training.own_step import built_in, metrics_of, running, specs_of, unpack
 from pellucid.training.preflight import Preflight, preflight
 
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
@@ -75,12 +77,14 @@ class Model(Connected):
 
     @filtered
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        outer = _running.get()
+        outer, watcher = _running.get(), frame.observer()
+        if outer is None and isinstance(watcher, Capture) and not watcher.of_call:
+            return self._call_in_step(watcher, args, kwargs)
         token = _running.set(outer or self)
         try:
             if outer is not None:
                 self.ledger.ran_inside(type(outer).__name__)
-            elif frame.observer() is None:
+            elif watcher is None:
                 return self._call_of_the_users(args, kwargs)
             return super().__call__(*args, **kwargs)
         finally:
@@ -89,7 +93,10 @@ class Model(Connected):
     def _call_of_the_users(self, args: tuple, kwargs: dict) -> Any:
         """``model(x)``, which is entered in the ledger."""
         place, started = user_place(sys._getframe(2)), time.perf_counter()
-        sentence, raised = "you called the model, which computes at once", None
+        step, raised = running.get(), None
+        reason, sentence = Reason.USER, "you called the model, which computes at once"
+        if step is not None:
+            reason, sentence = Reason.EAGER, f"run_eagerly=True runs `{step}`, which calls the model, in Python on every step"
         try:
             return super().__call__(*args, **kwargs)
         except BaseException as error:
@@ -98,8 +105,15 @@ class Model(Connected):
             raise
         finally:
             shapes, mode = self._told(args, kwargs)
-            run = Run("eager", Reason.USER, sentence, str(place), shapes, mode, time.perf_counter() - started, raised=raised, place=place)
+            run = Run("eager", reason, sentence, str(place), shapes, mode, time.perf_counter() - started, raised=raised, place=place)
             self.ledger.add(run)
+
+    def _call_in_step(self, capture: Capture, args: tuple, kwargs: dict) -> Any:
+        """``self(x)`` in a step of the user's own: the graph becomes part of the step's, ``call`` does not run for it."""
+        args, kwargs, training = self._without_training(args, kwargs)
+        inputs = args[0] if len(args) == 1 and not kwargs else Arguments(args, kwargs)
+        with capture.layer_call(self, args, kwargs, user_place(sys._getframe(2))) as record:
+            return record(self._machine.captures.run(inputs, bool(training), None, capture.root.name))
 
     def _told(self, args: tuple, kwargs: dict) -> tuple[str, bool | None]:
         """The signature and the mode of the user's own call."""
@@ -185,13 +199,25 @@ class Model(Connected):
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics in use."""
-        objective = self._machine.objective
-        return [] if objective is None else [m.metric for m in objective.metrics]
+        """The metrics in use: those in attributes of the model and its layers, and those of ``compile``.
+
+        Where a step is the user's own, the first is the mean of the loss, which that step updates.
+        """
+        machine, objective = self._machine, self._machine.objective
+        own = any(machine.own_step(purpose) for purpose in ("train", "test"))
+        loss = [machine.loss_mean] if own and machine.loss_mean is not None else []
+        return [*loss, *metrics_of(self), *([] if objective is None else [m.metric for m in objective.metrics])]
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        """The states of the metrics."""
+        return list(dict.fromkeys(v for m in self.metrics for v in m.variables))
 
     @property
     def metrics_names(self) -> list[str]:
         """Names of losses and metrics, as in the logs."""
+        if self._machine.own_step("test"):
+            return list(self.get_metrics_result())
         objective = self._machine.objective
         return [] if objective is None else [*objective.tracker.names, *(m.log_name for m in objective.metrics)]
 
@@ -313,6 +339,153 @@ class Model(Connected):
         """Starts the means of losses and metrics anew."""
         if self._machine.objective is not None:
             self._machine.objective.reset()
+        self._machine.reset_own_metrics()
+
+    # ---- Steps, which may be overridden ----
+
+    @built_in
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One step of training. Override it: it is captured once, as ``call`` is, and compiled.
+
+        In it ``self(x)`` uses the captured graph of ``call``. ``train_step(self, state, data)``, which returns ``(logs, state)``, is
+        understood as well, as in Keras on JAX.
+
+        Args:
+            data: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, as arrays of one batch.
+
+        Returns:
+            The logs by name. What ``fit`` shows is those of the last step: give the results of metrics, which are means so far.
+
+        Example:
+            >>> import numpy as np, pellucid
+            >>> class M(pellucid.Model):
+            ...     def __init__(self):
+            ...         super().__init__()
+            ...         self.out = pellucid.layers.Dense(1)
+            ...         self.mean = pellucid.metrics.Mean(name="loss")
+            ...     def call(self, x):
+            ...         return self.out(x)
+            ...     def train_step(self, data):
+            ...         x, y = data
+            ...         weights = self.trainable_variables
+            ...         loss, grads = pellucid.value_and_grad(lambda: ((self(x, training=True) - y) ** 2).mean(), weights)()
+            ...         self.optimizer.apply(grads, weights)
+            ...         self.mean.update_state(loss)
+            ...         return {"loss": self.mean.result()}
+            >>> model = M()
+            >>> model.compile("sgd")
+            >>> history = model.fit(np.ones((70, 3)), np.ones((70, 1)), epochs=3, verbose=0)
+            >>> len(history.history["loss"]), model.ledger.call_count
+            (3, 1)
+        """
+        x, y, sample_weight = unpack(data)
+        variables = self.trainable_variables
+
+        def loss_of_weights() -> tuple[Any, Any]:
+            y_pred = self(x, training=True)
+            return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True), y_pred
+
+        (loss, y_pred), grads = frame.value_and_grad(loss_of_weights, variables, has_aux=True)()
+        self.optimizer.apply(grads, variables)
+        self._update_loss(loss, x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    @built_in
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """One step of evaluation; see ``train_step``."""
+        x, y, sample_weight = unpack(data)
+        y_pred = self(x, training=False)
+        self._update_loss(self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False), x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    @built_in
+    def predict_step(self, data: Any) -> Any:
+        """One step of prediction: the outputs for a batch."""
+        return self(unpack(data)[0], training=False)
+
+    def _update_loss(self, loss: Any, x: Any) -> None:
+        mean = self._machine.loss_mean
+        if mean is not None:
+            mean.update_state(loss, sample_weight=jax.tree.leaves(x)[0].shape[0])
+
+    @built_in
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True) -> Any:
+        """The number to minimise for one batch: the losses of ``compile``, and what ``add_loss`` was given.
+
+        Args:
+            x: inputs.
+            y: targets.
+            y_pred: outputs.
+            sample_weight: weights of the rows, or None.
+            training: the mode.
+        """
+        added = self.losses
+        return self._objective_of(y, y_pred, bool(added)).loss(y, y_pred, sample_weight, None, added)[0]
+
+    @built_in
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Updates the metrics of ``compile`` with one batch. Returns the results of all metrics by name."""
+        settings = self._machine.settings
+        if settings is not None and (settings.metrics or settings.weighted_metrics):
+            self._objective_of(y, y_pred, bool(self.losses)).update_metrics(y, y_pred, sample_weight, None)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The results of ``metrics`` by name."""
+        results: dict[str, Any] = {}
+        for metric in self.metrics:
+            value = metric.result()
+            results.update(value if isinstance(value, dict) else {metric.name: value})
+        return results
+
+    def _objective_of(self, y: Any, y_pred: Any, with_losses: bool) -> Objective:
+        """Losses and metrics that fit outputs."""
+        graph, count = self.graph, len(jax.tree.leaves(y_pred))
+        names = graph.output_names if graph is not None and len(graph.output_names) == count else output_names(y_pred, [None] * count)
+        return self._machine.objective_for(specs_of(y_pred), names, specs_of(y), with_losses, "compute_loss")
+
+    def stateless_compute_loss(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        metrics_variables: Sequence[Any],
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tuple:
+        """``compute_loss`` as a pure function: ``(loss, (trainable, non-trainable, metrics' variables))``, all as values."""
+        parts = self.trainable_variables, self.non_trainable_variables, self.metrics_variables
+        values = [*trainable_variables, *non_trainable_variables, *metrics_variables]
+        loss, new = frame.functional(
+            lambda: self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training),
+            [v for p in parts for v in p],
+        )(values)
+        first, second = len(parts[0]), len(parts[0]) + len(parts[1])
+        return loss, (new[:first], new[first:second], new[second:])
+
+    def compute_loss_and_updates(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        metrics_variables: Sequence[Any],
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        training: bool = False,
+        optimizer_variables: Any = None,
+    ) -> tuple:
+        """Outputs and loss as a pure function, for ``jax.value_and_grad(..., has_aux=True)``.
+
+        Returns:
+            ``(loss, (loss, outputs, non-trainable variables, metrics' variables))``, variables as values.
+        """
+        y_pred, non_trainable = self.stateless_call(trainable_variables, non_trainable_variables, x, training=training)
+        loss, (_, non_trainable, metrics) = self.stateless_compute_loss(
+            trainable_variables, non_trainable, metrics_variables, x, y, y_pred, sample_weight, training
+        )
+        return loss, (loss, y_pred, non_trainable, metrics)
 
     # ---- The glass box ----
 
@@ -531,13 +704,6 @@ class Model(Connected):
         return None
 
 
-class _Held:
-    """Keeps a model out of the sight of those who look for nested layers: only the layers that are used are nested."""
-
-    def __init__(self, model: Model):
-        self.model = model
-
-
 class Submodel(Model):
     """The part of a model that gives some inner values; made by ``Model.submodel``. It shares the layers and their weights.
 
@@ -556,7 +722,7 @@ class Submodel(Model):
         self.paths, self._tree = jax.tree.flatten(outputs)
         if not self.paths or not all(isinstance(path, str) for path in self.paths):
             raise ValueError(f"submodel: outputs={outputs!r}; expected the path of a node, such as 'hidden2', or a list or dict of paths.")
-        self._of = _Held(model)
+        self._of = Held(model)
         assert model.graph is not None
         graph = model.graph.restricted(self.paths)
         self.used = _layers_of(graph)
@@ -565,7 +731,7 @@ class Submodel(Model):
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """The values of the nodes."""
-        values = self._of.model._machine.captures.run(inputs, training, self.paths, f"submodel {self.name!r}")
+        values = self._of.layer._machine.captures.run(inputs, training, self.paths, f"submodel {self.name!r}")
         return jax.tree.unflatten(self._tree, values)
 
 

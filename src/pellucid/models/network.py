@@ -12,6 +12,7 @@ from pellucid.core.layer import Layer
 from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.errors import did_you_mean
 from pellucid.graph import connect
+from pellucid.training.own_step import built_in
 
 
 def Input(
@@ -136,6 +137,7 @@ class Connected(Layer):
             yield from ((layer.name, layer) for layer in self._network.layers)
         yield from super()._children()
 
+    @built_in
     def call(self, inputs: Any, training: Any = None) -> Any:
         """Computes the outputs from the inputs: of a subclass, or along the steps from symbolic inputs to outputs."""
         if self._network is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -49,6 +50,7 @@ class LossTracker:
         self.names = names
         self.state = Variable(np.zeros(len(names) + 1, "float32"), trainable=False, name="losses")
         self.state.path = "losses"
+        self.state.transient = True  # type: ignore[attr-defined]  # no part of what is saved
 
     def update(self, values: list[Any], rows: Any) -> None:
         self.state.assign(self.state.value + jnp.stack([*(jnp.asarray(v, "float32") * rows for v in values), jnp.asarray(rows, "float32")]))
@@ -78,10 +80,11 @@ class Objective:
         names: one for each output.
         y: targets, or their shapes; None where there are none.
         with_losses: whether the model adds losses of its own.
+        held: metrics that the model and its layers hold and update in ``call``.
     """
 
-    def __init__(self, settings: Settings, outputs: Any, names: list[str], y: Any, with_losses: bool = False):
-        self.settings = settings
+    def __init__(self, settings: Settings, outputs: Any, names: list[str], y: Any, with_losses: bool = False, held: Sequence[Metric] = ()):
+        self.settings, self.held = settings, list(held)
         self.names = names
         leaves, self.tree = jax.tree.flatten(outputs)
         self.count = len(leaves)
@@ -239,22 +242,26 @@ class Objective:
             logs.update(
                 {f"{m.log_name}_{k}" if k in logs else k: v for k, v in value.items()} if isinstance(value, dict) else {m.log_name: value}
             )
+        for metric in self.held:
+            value = metric.result()
+            for name, one in value.items() if isinstance(value, dict) else [(metric.name, value)]:
+                logs.setdefault(name, one)
         return logs
 
     @property
     def variables(self) -> list[Variable]:
         """The states of losses and metrics."""
-        return [self.tracker.state, *(v for m in self.metrics for v in m.metric.variables)]
+        return [self.tracker.state, *(v for m in (*(m.metric for m in self.metrics), *self.held) for v in m.variables)]
 
     def readings(self, optimizer: Optimizer | None = None) -> Readings:
         """What losses and metrics (and an optimizer) have that a program holds as constants."""
-        return Readings(x for x in (*self.losses, *(m.metric for m in self.metrics), optimizer) if x is not None)
+        return Readings(x for x in (*self.losses, *(m.metric for m in self.metrics), *self.held, optimizer) if x is not None)
 
     def reset(self) -> None:
         """Starts the means anew."""
         self.tracker.state.assign(np.zeros(self.tracker.state.shape, "float32"))
-        for m in self.metrics:
-            m.metric.reset_state()
+        for metric in (*(m.metric for m in self.metrics), *self.held):
+            metric.reset_state()
 
 
 def _number(argument: str, value: Any) -> float:

@@ -23,6 +23,7 @@ from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Block
 from pellucid.training.data.feed import Plan
 from pellucid.training.machine import Machine
+from pellucid.training.own_step import StepLayer, pack, running
 from pellucid.training.programs import Form
 
 
@@ -41,6 +42,7 @@ class EagerRunner:
         self.batch_size = min(batch_size, data.rows)
         self.batches = -(-data.rows // self.batch_size)
         self.objective: Objective | None = None
+        self.own = machine.own_step(purpose)
         self._names: list[str] = []
         self._trained: set[Variable] | None = None  # where a step may begin again
         self._epoch = self._steps = 0
@@ -100,6 +102,7 @@ class EagerRunner:
         objective = self.objective or self.machine.objective
         if objective is not None:
             objective.reset()
+        self.machine.reset_own_metrics()
         self._epoch, self._steps = epoch, 0
 
     def settle(self, outputs: Any = None) -> None:
@@ -113,6 +116,9 @@ class EagerRunner:
 
     def run(self, block: Block) -> Iterator[tuple[int, Any, Any]]:
         batch = jax.tree.unflatten(jax.tree.structure(self.data.tree()), block.arrays)
+        if self.own is not None:
+            yield 1, self, self._own_step(batch)
+            return
         if self.purpose == "predict":
             yield 1, self, self._call(batch[0])[0]
             return
@@ -122,6 +128,24 @@ class EagerRunner:
             self._step(batch, block, self.machine.layer.trainable_variables, again=True)
         assert self.objective is not None
         yield 1, self, {k: np.asarray(v) for k, v in self.objective.results().items()}
+
+    def _own_step(self, batch: tuple) -> Any:
+        """A step of the user's own in Python. What it assigns is assigned when all of it has succeeded."""
+        layer = self.machine.layer
+        known = set(layer.trainable_variables)
+        for again in (False, True):
+            token = running.set(self.own)
+            try:
+                with Frame() as frame:
+                    outputs = StepLayer(layer, self.own).call(pack(*batch))  # type: ignore[arg-type]
+                    written = {v: frame.values[v] for v in frame.written}
+            finally:
+                running.reset(token)
+            if again or known.issuperset(layer.trainable_variables):  # else it made weights, of which it did not know beforehand
+                break
+        for variable, value in written.items():
+            variable.assign(value)
+        return outputs
 
     def _step(self, batch: tuple, block: Block, variables: list[Variable], again: bool = False) -> None:
         """A step whose new values are assigned when all of it has succeeded: a metric that raises leaves the weights as they were."""
@@ -145,7 +169,7 @@ class EagerRunner:
         """Explains a step that was not finite. Nothing of it is assigned."""
         assert self.objective is not None
         losses = self.objective.tracker.state
-        if nonfinite.FiniteCheck(variables, losses)({losses: losses.array}, {v: written.get(v, v.array) for v in (*variables, losses)}):
+        if nonfinite.FiniteCheck(variables, [losses])({losses: losses.array}, {v: written.get(v, v.array) for v in (*variables, losses)}):
             return
         where = nonfinite.place_of(self.caller, self._epoch, self._steps)
         specs, tree = jax.tree.flatten(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch))

@@ -63,8 +63,9 @@ class Runner:
 
     def prepare(self) -> None:
         """Finds (or captures) the graph, matches losses and metrics, and decides what becomes of the last batch."""
-        captures: GraphCache = self.machine.captures
-        self.graph: Graph = captures.graph_for(self._specs(self.batch_size)[0], self.batch_size, self.training, self.caller)
+        self.own = self.machine.own_step(self.purpose)
+        self.readings = self.machine.readings(self.purpose, None)
+        self.graph: Graph = self._graph_for(self.batch_size)
         self._programs.clear()
         self._versions = Layer.version, Variable.version
         if self.purpose == "predict" and self.batches > 1:
@@ -72,10 +73,11 @@ class Runner:
             if odd is not None:
                 raise ShapeError(f"{self.caller}: an output has shape {odd}; expected the batch first, to join {self.batches} batches.")
         self.objective: Objective | None = None
-        if self.purpose != "predict":
+        if self.purpose != "predict" and self.own is None:
             outputs = self.graph.output_specs(self.batch_size)
             self.objective = self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
-        self.readings = self.machine.readings(self.purpose, self.objective)
+        if self.own is None:
+            self.readings = self.machine.readings(self.purpose, self.objective)
         tail = self.rows % self.batch_size
         self.why_not = None
         if tail:
@@ -94,13 +96,26 @@ class Runner:
             self.readings = self.readings.again()
         return self.readings.content != before
 
+    @property
+    def captures(self) -> GraphCache:
+        """Where graphs come from: those of the model, or of a step of the user's own."""
+        return self.machine.captures if self.own is None else self.machine.own_captures(self.purpose, self.readings)
+
+    def _graph_for(self, rows: int) -> Graph:
+        specs = self._specs(rows)
+        if self.own is not None:
+            return self.machine.own_graph(self.purpose, specs, rows, self.readings, self.caller)
+        return self.machine.captures.graph_for(specs[0], rows, self.training, self.caller)
+
     def _specs(self, rows: int) -> tuple:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
 
     def _why_not_pad(self, tail: int) -> str | None:
         """None where the last batch can be filled up with repeated rows, exactly; else the reason."""
         if not self.graph.serves(self.graph.signature, {BATCH: tail}, self.training):
-            return "`call` asks for the size of the batch"
+            return f"`{self.captures.of}` asks for the size of the batch"
+        if self.own is not None and self.purpose != "predict":
+            return f"`{self.own}` may compute with all its rows"
         coupling = self.graph.coupling(self.training)
         if coupling is not None:
             return coupled(self.graph, coupling)
@@ -120,6 +135,8 @@ class Runner:
         """Starts the means of losses and metrics anew, for an epoch (from 1)."""
         if self.objective is not None:
             self.objective.reset()
+        if self.own is not None:
+            self.machine.reset_own_metrics()
         self._look_into_arrays = True
         if self.watch is not None:
             self.watch.begin(epoch)
@@ -172,7 +189,8 @@ class Runner:
                 self._programs[key] = self._make(block)
                 self._read_again()  # a change that tracing makes is none
             except InstantiationError as error:
-                self.machine.captures.refuse(error.graph, error.why)
+                cache = self.captures if error.graph is self.graph else self.machine.captures
+                cache.refuse(error.graph, error.why)
                 self.prepare()
                 return self._program(block)
         return self._programs[key]
@@ -180,10 +198,10 @@ class Runner:
     def _make(self, block: Block) -> Program:
         graph, form = self.graph, self.form
         if block.batch_size != self.batch_size:  # the last batch at its own size
-            graph = self.machine.captures.graph_for(self._specs(block.batch_size)[0], block.batch_size, self.training, self.caller)
+            graph = self._graph_for(block.batch_size)
             form = self.machine.form(self.purpose, graph, block.batch_size, 1, 0, False, True)
             rows = "1 row" if block.batch_size == 1 else f"{block.batch_size} rows"
-            ran = "; `call` did not run" if graph is self.graph else ""
+            ran = f"; `{self.captures.of}` did not run" if graph is self.graph else ""
             use, note, last = f"the last batch of {rows}", f", because {self.why_not}{ran}", True
         else:
             use, last = {"train": "training", "test": "evaluation", "predict": "prediction"}[self.purpose] + f" in {self.caller}", False

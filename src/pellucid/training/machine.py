@@ -17,9 +17,11 @@ from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
+from pellucid.metrics import Mean, Metric
 from pellucid.training import steps
 from pellucid.training.compiled import Objective, Settings
 from pellucid.training.nonfinite import FiniteCheck
+from pellucid.training.own_step import StepLayer, computing_parts, metrics_of, own_step, pack
 from pellucid.training.phases import Phases
 from pellucid.training.programs import Form, Program, choose_form
 from pellucid.training.readings import Readings
@@ -45,6 +47,8 @@ class Machine:
         self.history: Any = None
         self.parts: dict[tuple[str, ...], Any] = {}  # models of the inner values that were asked for, with their programs
         self.phases: Phases | None = None  # of the last fit
+        self.loss_mean: Metric | None = None  # of steps of the user's own
+        self._own_steps: dict[tuple[str, int], GraphCache] = {}
         self._objectives: dict[Any, Objective] = {}
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
@@ -60,8 +64,9 @@ class Machine:
         """Takes new settings. Programs made with the old ones are dropped, graphs stay."""
         with self._lock:
             self.settings = settings
+            self.loss_mean = Mean(name="loss")
             self._settings_count += 1
-            self._objectives = {}
+            self._objectives, self._own_steps = {}, {}
             self._programs = {k: p for k, p in self._programs.items() if k[0] == "predict"}
 
     def need_settings(self, where: str) -> Settings:
@@ -82,10 +87,11 @@ class Machine:
         settings = self.need_settings(where)
         leaves, tree = jax.tree.flatten(outputs)
         kinds = tuple((len(leaf.shape), tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in (*leaves, *jax.tree.leaves(y)))
-        key = (tree, tuple(names), jax.tree.structure(y), kinds, with_losses)
+        held = metrics_of(self.layer)
+        key = (tree, tuple(names), jax.tree.structure(y), kinds, with_losses, tuple(held))
         with self._lock:
             if key not in self._objectives:
-                self._objectives = {**self._objectives, key: Objective(settings, outputs, names, y, with_losses)}
+                self._objectives = {**self._objectives, key: Objective(settings, outputs, names, y, with_losses, held)}
             return self._objectives[key]
 
     @contextlib.contextmanager
@@ -103,9 +109,10 @@ class Machine:
         if not self._in_epoch:
             yield
             return
-        kept = [(v, v.value) for objective in self._objectives.values() for v in objective.variables]
+        kept = [(v, v.value) for v in dict.fromkeys([*(v for o in self._objectives.values() for v in o.variables), *self._own_means()])]
         for objective in self._objectives.values():
             objective.reset()
+        self.reset_own_metrics()
         self._in_epoch = False
         try:
             yield
@@ -113,6 +120,54 @@ class Machine:
             self._in_epoch = True
             for variable, value in kept:
                 variable.assign(value)
+
+    # ---- Steps of the user's own ----
+
+    def own_step(self, purpose: str) -> str | None:
+        """The name of the step that is the user's, such as "train_step", or None."""
+        return own_step(self.layer, purpose)
+
+    def own_captures(self, purpose: str, readings: Readings) -> GraphCache:
+        """The graphs of a step of the user's own, for what losses, metrics and optimizers are now."""
+        function, key = self.own_step(purpose), (purpose, self._number_of(readings))
+        assert function is not None
+        with self._lock:
+            if key not in self._own_steps:
+                self._own_steps[key] = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function)
+            cache = self._own_steps[key]
+        cache.on_side_effect = self.captures.on_side_effect
+        return cache
+
+    def own_graph(self, purpose: str, batch: tuple, batch_size: int, readings: Readings, caller: str) -> Graph:
+        """The graph of a step of the user's own. Where the model has a ``call`` and no weights yet, that makes them first.
+
+        Args:
+            purpose: "train", "test" or "predict".
+            batch: ``(x, y, sample_weight)`` as ``ShapeDtypeStruct``s.
+            batch_size: the present one.
+            readings: of losses, metrics and optimizers.
+            caller: for the ledger.
+        """
+        captures = self.own_captures(purpose, readings)
+        if not self.layer.built and not getattr(self.layer.call, "is_built_in", False):
+            self.captures.graph_for(batch[0], batch_size, purpose == "train", caller)
+        known = set(self.layer.trainable_variables)
+        graph = captures.graph_for(pack(*batch), batch_size, False, caller)
+        if not known.issuperset(self.layer.trainable_variables):
+            captures.drop(graph, f"the first run made weights, which `{captures.of}` did not know beforehand")
+            graph = captures.graph_for(pack(*batch), batch_size, False, caller)
+        return graph
+
+    def _own_means(self) -> list[Variable]:
+        if not any(self.own_step(purpose) for purpose in ("train", "test")):
+            return []
+        return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]
+
+    def reset_own_metrics(self) -> None:
+        """Starts the metrics of steps of the user's own anew."""
+        if self._own_means():
+            for metric in self.layer.metrics:  # type: ignore[attr-defined]
+                metric.reset_state()
 
     # ---- Programs ----
 
@@ -141,9 +196,10 @@ class Machine:
             note: the end of the ledger's sentence.
             last: whether it is for a smaller last batch, beside another program.
         """
-        variables = self._trainable(graph) if purpose == "train" else ()
+        own = self.own_step(purpose)
+        variables = self._trainable(graph) if purpose == "train" and own is None else ()
         specs, tree = jax.tree.flatten(batch)
-        slots = tuple(self.need_settings("fit").optimizer.slots(variables)) if purpose == "train" else ()
+        slots = tuple(self.need_settings("fit").optimizer.slots(variables)) if purpose == "train" and own is None else ()
         shapes = tuple((s.shape, str(s.dtype)) for s in specs)
         with self._lock:
             number = self._number_of(readings)
@@ -158,7 +214,7 @@ class Machine:
                 program.entry = ledger.new_program(purpose, form.batch_size, reason, time.perf_counter() - started, form.loop)
                 program.compiled = functools.partial(ledger.add_program, program.entry, graph)
                 program.graph = graph
-                alive = self.captures.graphs
+                alive = [*self.captures.graphs, *(g for own in self._own_steps.values() for g in own.graphs)]
                 self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}
             return self._programs[key]
 
@@ -174,6 +230,9 @@ class Machine:
     def readings(self, purpose: str, objective: Objective | None) -> Readings:
         """What losses, metrics and optimizer have as plain Python values, which may be assigned at any time."""
         optimizer = self.need_settings("fit").optimizer if purpose == "train" else None
+        if self.own_step(purpose):
+            given = None if self.settings is None else self.settings.loss
+            return Readings(x for x in (optimizer, given, *computing_parts(self.layer)) if x is not None)
         return Readings(()) if objective is None else objective.readings(optimizer)
 
     def _number_of(self, readings: Readings) -> int:
@@ -208,6 +267,11 @@ class Machine:
         def forward(x: Any) -> tuple[Any, list[Any]]:
             return graph.run(x, purpose == "train", form.batch_size)
 
+        watched = purpose == "train" and self.settings is not None and self.settings.nan == "raise"
+        if self.own_step(purpose):
+            losses = [] if self.loss_mean is None else self.loss_mean.variables
+            check = FiniteCheck([v for v in graph.writes if v.trainable], losses) if watched else None
+            return Program(steps.own_step(graph, form.batch_size), tree, specs, form, None if purpose == "predict" else "last", check)
         if purpose == "predict":
             return Program(steps.predict_step(forward), tree, specs, form)
         assert objective is not None
@@ -216,8 +280,7 @@ class Machine:
             step = steps.train_step(forward, objective, self.settings.optimizer, variables)
         else:
             step = steps.test_step(forward, objective)
-        watched = purpose == "train" and self.settings.nan == "raise"
-        check = FiniteCheck(variables, objective.tracker.state) if watched else None
+        check = FiniteCheck(variables, [objective.tracker.state]) if watched else None
         return Program(step, tree, specs, form, objective.results, check)
 
     def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
@@ -228,4 +291,6 @@ class Machine:
             fits = made.batch_size == batch_size and made.masked == masked and made.loop and made.capacity * 8 >= min(batches, 64)
             if key[:2] == (purpose, graph) and wanted == "auto" and batches > 1 and fits:
                 return made
-        return choose_form(graph.cost(batch_size), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train")
+        return choose_form(
+            graph.cost(batch_size), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train" and not self.own_step(purpose)
+        )

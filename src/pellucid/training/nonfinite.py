@@ -34,12 +34,14 @@ class FiniteCheck:
         losses: the running sums of the losses. Where they were not finite before (a validation), they tell nothing.
     """
 
-    def __init__(self, weights: Sequence[Variable], losses: Variable):
-        self.weights, self.losses = list(weights), [losses]
+    def __init__(self, weights: Sequence[Variable], losses: Sequence[Variable]):
+        self.weights, self.losses = list(weights), list(losses)
 
     def __call__(self, before: dict, after: dict) -> Any:
         well = jnp.isfinite(sum((_zero_if_finite(after[w]) for w in self.weights), jnp.zeros(())))
         for state in self.losses:
+            if state not in after:
+                continue
             well &= jnp.isfinite(after[state]).all() | ~jnp.isfinite(before[state]).all()
         return well
 

@@ -50,7 +50,8 @@ class Program:
         batch_tree: structure of a batch.
         specs: ``ShapeDtypeStruct`` of each array of a batch.
         form: the layout.
-        results: a stateful function without arguments whose value is wanted after the last step, or None.
+        results: a stateful function without arguments whose value is wanted after the last step; "last" where that of the last
+            step is, a dict; None where the outputs of all steps are.
         check: says, from the variables before and after a dispatch, whether all went well; see ``training.nonfinite``. What
             the variables held before can be had again then.
     """
@@ -61,10 +62,11 @@ class Program:
         batch_tree: Any,
         specs: list[jax.ShapeDtypeStruct],
         form: Form,
-        results: Callable | None = None,
+        results: Callable | str | None = None,
         check: Any = None,
     ):
         self.form, self.check = form, check
+        self.gives_last = results == "last"
         mask = jax.ShapeDtypeStruct((form.batch_size,), "float32")
         count = jax.ShapeDtypeStruct((), "float32")
 
@@ -77,11 +79,11 @@ class Program:
         self.log_names: list[str] = []
 
         def run_results() -> list[Any]:
-            logs = results()  # type: ignore[misc]
+            logs = results()  # type: ignore[misc,operator]
             self.log_names = list(logs)
             return list(logs.values())
 
-        self.results = None if results is None else Traced(run_results)
+        self.results = Traced(run_results) if callable(results) else None
         read = dict.fromkeys([*self.step.reads, *(self.results.reads if self.results else ())])
         self.writes: list[Variable] = list(self.step.writes)
         self.reads: list[Variable] = [v for v in read if v not in set(self.writes)]
@@ -122,22 +124,29 @@ class Program:
 
         if self.form.loop:
             made = jax.eval_shape(one, np.int32(0), written)[1]
-            buffers = jax.tree.map(lambda o: jnp.zeros((capacity * size, *o.shape[1:]), o.dtype), made)
+            room = () if self.gives_last else (capacity * size,)
+            buffers = jax.tree.map(lambda o: jnp.zeros((*room, *o.shape[len(room) :]), o.dtype), made)
 
             def turn(i: Any, state: tuple) -> tuple:
                 written, buffers = state
                 written, outputs = one(i, written)
+                if self.gives_last:
+                    return written, outputs
                 return written, jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs)
 
             written, outputs = lax.fori_loop(first, first + steps, turn, (written, buffers))
         else:
             written, outputs = one(first, written)
-        if self.results is not None:
-            after = {**fixed, **dict(zip(self.writes, written, strict=True))}
+        after = {**fixed, **dict(zip(self.writes, written, strict=True))}
+        more = [] if self.check is None else [self.check(before, after)]
+        if self.gives_last:
+            self.log_names = list(outputs)
+            outputs = _packed(list(outputs.values()), more)
+        elif self.results is not None:
             with Frame(after):
-                outputs = _packed(self.results.run(), [] if self.check is None else [self.check(before, after)])
-            if self.packs:
-                outputs = (*outputs, _joined([before[v] for v in self.writes]))
+                outputs = _packed(self.results.run(), more)
+        if self.packs:
+            outputs = (*outputs, _joined([before[v] for v in self.writes]))
         return written, outputs
 
     # ---- Dispatch ----

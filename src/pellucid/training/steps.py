@@ -12,9 +12,11 @@ from pellucid.core import jax_compat
 from pellucid.core.frame import Traced, value_and_grad
 from pellucid.core.variable import Variable
 from pellucid.graph import rows as rows_module
+from pellucid.graph.graph import Graph
 from pellucid.metrics import MeanMetricWrapper
 from pellucid.optimizers import Optimizer
 from pellucid.training.compiled import Objective
+from pellucid.training.own_step import pack
 
 Forward = Callable[[Any], tuple[Any, list[Any]]]  # inputs -> (outputs, losses that `call` added)
 
@@ -59,6 +61,15 @@ def predict_step(forward: Forward) -> Callable:
 
     def step(batch: tuple, rows: Any, count: Any) -> Any:
         return forward(batch[0])[0]
+
+    return step
+
+
+def own_step(graph: Graph, batch_size: int) -> Callable:
+    """``step((x, y, sample_weight), rows, count)``: what the graph of a step of the user's own gives."""
+
+    def step(batch: tuple, rows: Any, count: Any) -> Any:
+        return graph.run(pack(*batch), False, batch_size)[0]
 
     return step
 

@@ -25,7 +25,7 @@ def story(ledger: Ledger, name: str) -> str:
         if run is None:
             lines.append(f"  … and {number} more runs, which model.ledger lists.")
             continue
-        lines.append(f"  {number}. {where(run)}: {run.sentence}{_often(run)} ({milliseconds(run.seconds)} ms of Python).")
+        lines.append(f"  {number}. {where(run)}: {_what(run)}{run.sentence}{_often(run)} ({milliseconds(run.seconds)} ms of Python).")
         if run.signature:
             lines.append(f"     Inputs: {run.signature}.")
         lines += [f"     Side effect at {effect}" for effect in run.effects if effect not in told]
@@ -45,6 +45,11 @@ def _times(count: int, nested: dict[str, int]) -> str:
     if not count:
         return "has not run by itself" if nested else "has not run yet"
     return "ran once" if count == 1 else f"ran {count:,} times"
+
+
+def _what(run: Run) -> str:
+    """What ran, where it is not ``call``."""
+    return "" if run.of == "call" else f"`{run.of}` "
 
 
 def _often(run: Run) -> str:
@@ -96,7 +101,7 @@ def run_rows(ledger: Ledger) -> list[tuple[str, ...]]:
         effects = f" ({len(run.effects)} side effect{'s' if len(run.effects) > 1 else ''})" if run.effects else ""
         kind = run.kind + (f" ×{run.count:,}" if run.count > 1 else "")
         place = "" if run.place is None or str(run.place) == run.caller else f"\n{run.place}"
-        why = f"{run.signature}{mode}\n{run.sentence}{effects}"
+        why = f"{run.signature}{mode}\n{_what(run)}{run.sentence}{effects}"
         rows.append((str(number), kind, run.caller + place, milliseconds(run.seconds), why))
     return rows
 
