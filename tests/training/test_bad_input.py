@@ -71,7 +71,7 @@ def unharmed(model, x, y, wrong, error, *words, fits_after=True):
         assert np.isfinite(loss) and not np.array_equal(before[0], model.get_weights()[0])
 
 
-ANY = (ValueError, TypeError)
+ANY = (pellucid.CaptureError, ValueError, TypeError)
 
 # which model, arguments of fit that differ from good ones, the error, words of its message
 FIT = {

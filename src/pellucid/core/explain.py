@@ -125,7 +125,7 @@ def clearer(error: Exception) -> Exception:
         return error
     raised = CaptureError(
         f"`for … in tensor` goes over the rows of a tensor of shape ({', '.join(map(str, shape))}): while `call` is captured, a batch "
-        f"has any number of rows. {_ALL_ROWS}"
+        f"has any number of rows. {_ALL_ROWS} A model of several inputs is given a list of arrays."
     )
     return raised.with_traceback(error.__traceback__)
 
