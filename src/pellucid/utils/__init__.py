@@ -1,7 +1,10 @@
 """Small things that scripts import beside layers and models."""
 
+from pellucid.training.data import PyDataset
 from pellucid.utils.aliases import install_as_keras
 from pellucid.utils.plotting import plot_model
 from pellucid.utils.seeding import set_random_seed
 
-__all__ = ["install_as_keras", "plot_model", "set_random_seed"]
+Sequence = PyDataset  # Keras's older name for it
+
+__all__ = ["PyDataset", "Sequence", "install_as_keras", "plot_model", "set_random_seed"]
