@@ -215,23 +215,28 @@ class Model(Connected):
         shuffle: bool = True,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | list[int] = 1,
     ) -> History:
         """Trains for a number of epochs.
 
         Args:
-            x: array, or list, tuple or dict of arrays, with the rows first.
+            x: array, or list, tuple or dict of arrays, with the rows first. Or anything that iterates over batches ``(x, y)`` or
+                ``(x, y, sample_weight)``: a generator, a ``pellucid.utils.PyDataset``, a loader.
             y: targets, one for each output.
-            batch_size: rows of a step, 32 by default.
+            batch_size: rows of a step, 32 by default, where ``x`` is arrays.
             epochs: number of the last epoch.
             verbose: "auto" or 1 for a bar, 2 for a line an epoch, 0 for silence.
             callbacks: objects of ``pellucid.callbacks.Callback``.
             validation_split: share of the last rows kept for validation.
-            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``.
-            shuffle: whether the rows are put in a new order in each epoch.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or something that iterates over batches.
+            shuffle: whether the rows are put in a new order in each epoch; of a ``PyDataset`` the batches.
             sample_weight: weight of each row in the loss.
             initial_epoch: number of epochs done before.
+            steps_per_epoch: steps of an epoch; by default until all data were seen. The next epoch goes on where one ended.
+            validation_steps: steps of a validation, from the first row on; by default all.
             validation_batch_size: by default ``batch_size``.
             validation_freq: validate every so many epochs, or a list of epochs (the first is 1).
 
@@ -255,6 +260,8 @@ class Model(Connected):
             shuffle,
             sample_weight,
             initial_epoch,
+            steps_per_epoch,
+            validation_steps,
             validation_batch_size,
             validation_freq,
         )
@@ -267,18 +274,30 @@ class Model(Connected):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
         callbacks: Iterable[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """The loss and metrics of data: a number, a list in the order of ``metrics_names``, or a dict."""
-        self._machine.need_settings("evaluate")
-        data = ArrayData.check(x, y, sample_weight, where="evaluate")
-        return _flat(loop.evaluate(self._machine, data, batch_size, verbose, callbacks), return_dict)
+        """The loss and metrics of data: a number, a list in the order of ``metrics_names``, or a dict.
+
+        ``x`` is arrays, or iterates over batches, of which ``steps`` are taken.
+        """
+        return _flat(loop.evaluate(self._machine, x, y, sample_weight, batch_size, steps, verbose, callbacks), return_dict)
 
     @filtered
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", callbacks: Iterable[Callback] | None = None) -> Any:
-        """The outputs for inputs, batch by batch, as NumPy arrays."""
-        return loop.predict(self._machine, x, batch_size, verbose, callbacks)
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Iterable[Callback] | None = None,
+    ) -> Any:
+        """The outputs for inputs, batch by batch, as NumPy arrays.
+
+        ``x`` is arrays, or iterates over batches (of which only the inputs count), and ``steps`` of them are taken.
+        """
+        return loop.predict(self._machine, x, batch_size, verbose, callbacks, steps)
 
     @filtered
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
