@@ -15,8 +15,11 @@ class CaptureBudgetError(CaptureError):
     """``call`` would have to be captured more often than ``compile(max_captures=…)`` allows. It did not run again."""
 
 
-class NotBuiltError(ValueError):
-    """A layer or model was asked for something that exists only after its weights do."""
+class NotBuiltError(ValueError, AttributeError):
+    """A layer or model was asked for something that exists only after its weights, or its graph, do.
+
+    It is an ``AttributeError``, too: for ``hasattr`` a model without a graph has no ``inputs``.
+    """
 
 
 class ShapeError(ValueError):

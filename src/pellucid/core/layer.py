@@ -18,6 +18,7 @@ import numpy as np
 
 from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry, symbolic
 from pellucid.core.explain import filtered
+from pellucid.core.given import Given
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError, ShapeError
 
@@ -33,6 +34,7 @@ class Hooks:
     """What higher modules subscribe to, so that ``core`` need not import them."""
 
     connect: Callable[[Layer, tuple, dict], Any] | None = None  # a layer is called on symbolic tensors
+    end_of: Callable[[Layer, str], Any] | None = None  # by the models: the symbolic "input" or "output" of a layer
     build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
     attribute_written: Callable[[Layer, str, Any], None] | None = None  # by the side effects, during a capture
     layer_made: Callable[[Layer], None] | None = None  # by the side effects, too
@@ -52,8 +54,10 @@ class _State:
         "name",
         "named_by_user",
         "owner",
+        "steps",
         "trainable",
         "variables",
+        "views",
     )
 
     def __init__(self) -> None:
@@ -67,6 +71,8 @@ class _State:
         self.captures: Any = None  # the graphs of the layer by itself, once there are any
         self.variables: list[Variable] = []
         self.losses: list[Any] = []
+        self.steps: list[symbolic.Step] = []  # the calls on symbolic tensors
+        self.views: dict[Any, Any] = {}  # of a model: the symbolic tensors of its graphs
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
@@ -325,6 +331,23 @@ class Layer:
         for layer in self._flatten_layers():
             layer._state.trainable = bool(value)
         Layer.version += 1
+
+    @Given
+    def input(self) -> Any:
+        """What the layer was called on, as symbolic tensors: see ``output``."""
+        assert Hooks.end_of is not None
+        return Hooks.end_of(self, "input")
+
+    @Given
+    def output(self) -> Any:
+        """What the layer gives, as symbolic tensors: ``Model(model.inputs, model.get_layer("hidden").output)``.
+
+        Raises:
+            NotBuiltError: while no model that holds the layer has a graph.
+            AttributeError: for a layer that is called several times.
+        """
+        assert Hooks.end_of is not None
+        return Hooks.end_of(self, "output")
 
     # ---- Weights ----
 

@@ -12,13 +12,21 @@ from pellucid.core.layer import Hooks, Layer, current_training
 from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import Capture
-from pellucid.graph.graph import Arguments
+from pellucid.graph.graph import Arguments, Graph
 
 
 def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     """The symbolic outputs of a layer. Its weights are made."""
     step = Step(layer, args, kwargs, _run_layer, jax_compat.here())
-    fixed = {d for tensor in step.inputs for d in tensor.shape[1:]} | {t.shape[0] for t in step.inputs if t.ndim and t.shape[0]}
+    graph = graph_of(layer, Arguments(args, kwargs), "connecting layers")
+    layer._state.steps.append(step)
+    return step.give(graph.output_tree, graph.output_avals)
+
+
+def graph_of(layer: Layer, inputs: Any, caller: str) -> Graph:
+    """The graph of a layer for a structure that holds symbolic tensors."""
+    tensors = [leaf for leaf in jax.tree.leaves(inputs) if isinstance(leaf, SymbolicTensor)]
+    fixed = {d for tensor in tensors for d in tensor.shape[1:]} | {t.shape[0] for t in tensors if t.ndim and t.shape[0]}
     batch = next(n for n in itertools.count(32) if n not in fixed)  # stands for the batch, so that nothing else is taken for it
 
     def spec(leaf: Any) -> Any:
@@ -26,9 +34,7 @@ def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
             return leaf
         return jax.ShapeDtypeStruct(tuple(batch if d is None else d for d in leaf.shape), leaf.dtype)
 
-    inputs = Arguments(*jax.tree.map(spec, (args, kwargs)))
-    graph = captures_of(layer).graph_for(inputs, batch, False, "connecting layers")
-    return step.give(graph.output_tree, graph.output_avals)
+    return captures_of(layer).graph_for(jax.tree.map(spec, inputs), batch, False, caller)
 
 
 def _run_layer(step: Step, args: tuple, kwargs: dict) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from pellucid.graph.cost import Cost, cost
 from pellucid.graph.diff import Difference, diff
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
-from pellucid.graph.nodes import Edge, Node, Walk, shape_of
+from pellucid.graph.nodes import Edge, Node, Walk, shape_of, spec_of
 
 BATCH = rows.BATCH
 
@@ -151,8 +152,10 @@ class Graph:
                 variable.assign(value)
         return outputs, losses
 
-    def restricted(self, paths: list[str]) -> Graph:
+    def restricted(self, paths: Sequence[str | int]) -> Graph:
         """The part of the graph that gives the values of some nodes, one value (or a tuple of them) for each path.
+
+        A number in place of a path stands for that output.
 
         Variables that are written on the way, such as moving statistics, are still written; losses of ``add_loss`` are left out.
 
@@ -163,11 +166,8 @@ class Graph:
         made = {v for e in parts(self.jaxpr).eqns for v in e.outvars} | set(parts(self.jaxpr).invars)
         wanted = []
         for path in paths:
-            node = self[path]
-            values = (
-                self._walk.values[path] if node.kind != "Input" else [dict(zip(self._walk.inputs, self._input_vars, strict=True))[node]]
-            )
-            if not values or not all(v in made for v in values):
+            values = self._values_at(path)
+            if not values or any(isinstance(v, Literal) or v not in made for v in values):
                 raise ValueError(f"The value of {path!r} does not leave the loop or branch that it is computed in.")
             wanted.append(values)
         outputs = [v for values in wanted for v in values]
@@ -186,6 +186,34 @@ class Graph:
             writes=[w for w, _ in writes],
             losses=0,
         )
+
+    def _values_at(self, place: str | int) -> list[Any]:
+        if isinstance(place, int):
+            return [self._output_vars[place]]
+        if place in self._walk.values:
+            return self._walk.values[place]
+        ends = zip([*self._walk.inputs, *self._walk.outputs], [*self._input_vars, *self._output_vars], strict=True)
+        return [dict(ends)[self[place]]]
+
+    def sources(self, path: str) -> list[tuple[str, int]]:
+        """Where the arrays that a layer call takes come from: the path of a node or input, and which of its values it is.
+
+        Raises:
+            ValueError: where arrays of equal shapes cannot be told apart, or an array that is taken is not used.
+        """
+        node = self[path]
+        fed = {var: source for source, target, var in self._walk.edges if target == path}
+        places = []
+        for spec in node.inputs:
+            found = [(var, source) for var, source in fed.items() if spec_of(var.aval) == spec]
+            if len(found) != 1 or len(fed) != len(node.inputs):
+                raise ValueError(
+                    f"What {path!r} takes cannot be told: it has inputs of shapes {', '.join(str(s.shape) for s in node.inputs)}, and uses "
+                    f"what comes from {', '.join(node.connected_to) or 'nothing'}. Take the outputs of those instead."
+                )
+            (var, source) = found[0]
+            places.append((source, next((i for i, v in enumerate(self._walk.values.get(source, ())) if v is var), 0)))
+        return places
 
     def coupling(self, training: bool) -> rows.Coupling | None:
         """None where no row of a batch influences another; else where and why one does."""

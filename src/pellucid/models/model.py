@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 import os
 import pathlib
 import sys
@@ -16,14 +15,16 @@ import jax
 from pellucid import optimizers
 from pellucid.core import frame
 from pellucid.core.explain import filtered
+from pellucid.core.given import Given
 from pellucid.core.jax_compat import user_place
-from pellucid.core.layer import Held, Layer, is_calling
+from pellucid.core.layer import Held, is_calling
 from pellucid.core.variable import Variable
 from pellucid.graph.capture import Capture, signature_of, specs_from_shapes
 from pellucid.graph.graph import Arguments, Graph, output_names
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
+from pellucid.models.ends import layers_of
 from pellucid.models.network import Connected
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
@@ -34,17 +35,6 @@ from pellucid.training.own_step import built_in, metrics_of, running, specs_of, 
 from pellucid.training.preflight import Preflight, preflight
 
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
-
-
-class _Given:
-    """A property that a user's own attribute of the same name hides: ``self.history = []`` in ``__init__`` is no error."""
-
-    def __init__(self, getter: Callable[[Any], Any]):
-        self.getter = getter
-        functools.update_wrapper(self, getter)  # type: ignore[arg-type]
-
-    def __get__(self, model: Any, owner: type) -> Any:
-        return self if model is None else self.getter(model)
 
 
 class Model(Connected):
@@ -177,12 +167,12 @@ class Model(Connected):
         self._machine.compile(settings)
         self._machine.captures.max_captures, self._machine.captures.on_side_effect = max_captures, on_side_effect
 
-    @_Given
+    @Given
     def optimizer(self) -> Any:
         """The optimizer given to ``compile``."""
         return None if self._machine.settings is None else self._machine.settings.optimizer
 
-    @_Given
+    @Given
     def loss(self) -> Any:
         """The loss given to ``compile``."""
         return None if self._machine.settings is None else self._machine.settings.loss
@@ -230,7 +220,7 @@ class Model(Connected):
     def stop_training(self, value: bool) -> None:
         self._machine.stop_training = bool(value)
 
-    @_Given
+    @Given
     def history(self) -> History | None:
         """What the last ``fit`` returned."""
         return self._machine.history
@@ -251,23 +241,28 @@ class Model(Connected):
         shuffle: bool = True,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | list[int] = 1,
     ) -> History:
         """Trains for a number of epochs.
 
         Args:
-            x: array, or list, tuple or dict of arrays, with the rows first.
+            x: array, or list, tuple or dict of arrays, with the rows first. Or anything that iterates over batches ``(x, y)`` or
+                ``(x, y, sample_weight)``: a generator, a ``pellucid.utils.PyDataset``, a loader.
             y: targets, one for each output.
-            batch_size: rows of a step, 32 by default.
+            batch_size: rows of a step, 32 by default, where ``x`` is arrays.
             epochs: number of the last epoch.
             verbose: "auto" or 1 for a bar, 2 for a line an epoch, 0 for silence.
             callbacks: objects of ``pellucid.callbacks.Callback``.
             validation_split: share of the last rows kept for validation.
-            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``.
-            shuffle: whether the rows are put in a new order in each epoch.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or something that iterates over batches.
+            shuffle: whether the rows are put in a new order in each epoch; of a ``PyDataset`` the batches.
             sample_weight: weight of each row in the loss.
             initial_epoch: number of epochs done before.
+            steps_per_epoch: steps of an epoch; by default until all data were seen. The next epoch goes on where one ended.
+            validation_steps: steps of a validation, from the first row on; by default all.
             validation_batch_size: by default ``batch_size``.
             validation_freq: validate every so many epochs, or a list of epochs (the first is 1).
 
@@ -291,6 +286,8 @@ class Model(Connected):
             shuffle,
             sample_weight,
             initial_epoch,
+            steps_per_epoch,
+            validation_steps,
             validation_batch_size,
             validation_freq,
         )
@@ -303,18 +300,30 @@ class Model(Connected):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
         callbacks: Iterable[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """The loss and metrics of data: a number, a list in the order of ``metrics_names``, or a dict."""
-        self._machine.need_settings("evaluate")
-        data = ArrayData.check(x, y, sample_weight, where="evaluate")
-        return _flat(loop.evaluate(self._machine, data, batch_size, verbose, callbacks), return_dict)
+        """The loss and metrics of data: a number, a list in the order of ``metrics_names``, or a dict.
+
+        ``x`` is arrays, or iterates over batches, of which ``steps`` are taken.
+        """
+        return _flat(loop.evaluate(self._machine, x, y, sample_weight, batch_size, steps, verbose, callbacks), return_dict)
 
     @filtered
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", callbacks: Iterable[Callback] | None = None) -> Any:
-        """The outputs for inputs, batch by batch, as NumPy arrays."""
-        return loop.predict(self._machine, x, batch_size, verbose, callbacks)
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Iterable[Callback] | None = None,
+    ) -> Any:
+        """The outputs for inputs, batch by batch, as NumPy arrays.
+
+        ``x`` is arrays, or iterates over batches (of which only the inputs count), and ``steps`` of them are taken.
+        """
+        return loop.predict(self._machine, x, batch_size, verbose, callbacks, steps)
 
     @filtered
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -725,7 +734,7 @@ class Submodel(Model):
         self._of = Held(model)
         assert model.graph is not None
         graph = model.graph.restricted(self.paths)
-        self.used = _layers_of(graph)
+        self.used = layers_of(graph)
         held = {v for layer in self.used for v in layer.variables}
         self.own = [v for v in dict.fromkeys([*graph.reads, *graph.writes]) if v not in held]
 
@@ -733,19 +742,6 @@ class Submodel(Model):
         """The values of the nodes."""
         values = self._of.layer._machine.captures.run(inputs, training, self.paths, f"submodel {self.name!r}")
         return jax.tree.unflatten(self._tree, values)
-
-
-def _layers_of(graph: Graph) -> list[Layer]:
-    """The layers whose weights a graph uses: those that hold no other called one, and those that use weights of their own."""
-    read = {*graph.reads, *graph.writes}
-    around = {n.parent for n in graph.calls}
-    inner = {v for n in graph.calls if n.path not in around and n.layer is not None for v in n.layer.variables}
-    found = [
-        n.layer
-        for n in graph.calls
-        if n.layer is not None and (n.path not in around or any(v in read and v not in inner for v in n.layer._own_variables()))
-    ]
-    return list(dict.fromkeys(found))
 
 
 def _flat(logs: dict[str, Any], as_dict: bool) -> Any:

@@ -8,10 +8,13 @@ from typing import Any
 import jax
 
 from pellucid.core import dtypes
-from pellucid.core.layer import Layer
+from pellucid.core.given import Given
+from pellucid.core.layer import Hooks, Layer
 from pellucid.core.symbolic import Step, SymbolicTensor
-from pellucid.errors import did_you_mean
+from pellucid.errors import NotBuiltError, did_you_mean
 from pellucid.graph import connect
+from pellucid.graph.graph import Graph
+from pellucid.models.ends import Inside, View, together
 from pellucid.training.own_step import built_in
 
 
@@ -58,10 +61,13 @@ class Network:
             wrong = next((leaf for leaf in jax.tree.leaves(tree) if not isinstance(leaf, SymbolicTensor)), None)
             if wrong is not None or not jax.tree.leaves(tree):
                 raise TypeError(f"Model: {name}={wrong if wrong is not None else tree!r}; expected symbolic tensors, as Input gives them.")
-        self.inputs, self.outputs = inputs, outputs
-        self.steps = _steps_between(jax.tree.leaves(inputs), jax.tree.leaves(outputs))
-        self.layers: list[Layer] = list(dict.fromkeys(s.function for s in self.steps if isinstance(s.function, Layer)))
-        names = [layer.name for layer in self.layers]
+        self.inputs, self.outputs = _alone(inputs), _alone(outputs)
+        self.steps = together(_steps_between(jax.tree.leaves(inputs), jax.tree.leaves(outputs)))
+        connected = list(dict.fromkeys(s.function for s in self.steps if isinstance(s.function, Layer)))
+        inside = [s.function for s in self.steps if isinstance(s.function, Inside)]
+        self.layers: list[Layer] = list(dict.fromkeys([layer for part in inside for layer in part.layers] + connected))
+        self.own = [variable for part in inside for variable in part.own]  # of models whose inner values are used
+        names = [name for part in inside for name in part.names] + [layer.name for layer in connected]
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
             raise ValueError(f"Model: two layers are named {twice!r}; give each a name of its own.")
@@ -88,6 +94,11 @@ class Network:
         return leaves
 
 
+def _alone(tree: Any) -> Any:
+    """A list of one is that one, as in Keras: else the inputs ``[x]`` and ``x`` would be of two signatures."""
+    return tree[0] if isinstance(tree, list | tuple) and len(tree) == 1 else tree
+
+
 def _steps_between(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> list[Step]:
     """All steps that the outputs need, each after those that it needs itself."""
     given, order = set(map(id, inputs)), {}
@@ -97,7 +108,10 @@ def _steps_between(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) 
         if id(tensor) in given or (tensor.step is not None and id(tensor.step) in order):
             continue
         if tensor.step is None:
-            raise ValueError(f"Model: the outputs depend on {tensor!r}, which is not among the inputs.")
+            raise ValueError(
+                f"Model: the outputs depend on {tensor!r}, which is not among the inputs {inputs}. Begin with it, or with the `inputs` "
+                "of the model whose layers' outputs these are."
+            )
         if ready:
             order[id(tensor.step)] = tensor.step
         else:
@@ -135,6 +149,7 @@ class Connected(Layer):
     def _children(self) -> Iterator[tuple[str, Any]]:
         if self._network is not None:
             yield from ((layer.name, layer) for layer in self._network.layers)
+            yield from ((variable.name, variable) for variable in self._network.own)
         yield from super()._children()
 
     @built_in
@@ -144,39 +159,63 @@ class Connected(Layer):
             return super().call(inputs)
         return self._network.run(inputs)
 
-    @property
+    @Given
     def layers(self) -> list[Layer]:
         """The layers that the model holds itself."""
         return self._nested_layers()
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """A layer of the model, by its name or its place among ``layers``."""
+        """A layer of the model.
+
+        Args:
+            name: of the layer; or its path, such as ``"encoder/blocks/0"``, as the summary shows it.
+            index: its place among ``layers``, instead of the name.
+
+        Raises:
+            ValueError: where there is none, or not exactly one of the two is given.
+        """
         layers = self._nested_layers()
+        if (name is None) == (index is None):
+            raise ValueError(f"get_layer: name={name!r}, index={index!r}; expected one of them.")
         if index is not None:
             if not -len(layers) <= index < len(layers):
                 raise ValueError(f"get_layer: index={index}; the model {self.name!r} has {len(layers)} layers.")
             return layers[index]
-        found = next((layer for layer in layers if layer.name == name), None)
-        if found is None:
-            raise ValueError(f"get_layer: there is no layer {name!r} in {self.name!r}. {did_you_mean(str(name), [x.name for x in layers])}")
-        return found
+        found = {layer.path: layer for layer in reversed(self._flatten_layers()[1:])}
+        found.update({path: child for path, child in self._children() if isinstance(child, Layer)})
+        found.update({layer.name: layer for layer in reversed(layers)})
+        if name not in found:
+            raise ValueError(f"get_layer: there is no layer {name!r} in {self.name!r}. {did_you_mean(str(name), found)}")
+        return found[name]
 
-    @property
+    # ---- Ends ----
+
+    @Given
+    def input(self) -> Any:
+        """The symbolic inputs in their structure."""
+        return self._view("input").inputs if self._network is None else self._network.inputs
+
+    @Given
+    def output(self) -> Any:
+        """The symbolic outputs in their structure."""
+        return self._view("output").outputs() if self._network is None else self._network.outputs
+
+    @Given
     def inputs(self) -> list[SymbolicTensor]:
-        """The symbolic inputs of a model that was made from them."""
-        return [] if self._network is None else jax.tree.leaves(self._network.inputs)
+        """The symbolic inputs, of any model that has a graph: ``Model(model.inputs, model.get_layer("hidden").output)``."""
+        return [leaf for leaf in jax.tree.leaves(self.input) if isinstance(leaf, SymbolicTensor)]
 
-    @property
+    @Given
     def outputs(self) -> list[SymbolicTensor]:
-        """The symbolic outputs of a model that was made from them."""
-        return [] if self._network is None else jax.tree.leaves(self._network.outputs)
+        """The symbolic outputs."""
+        return jax.tree.leaves(self.output)
 
-    @property
+    @Given
     def input_shape(self) -> Any:
         """The shape of the inputs, with None for the batch, in their structure."""
         return self._shapes("input")
 
-    @property
+    @Given
     def output_shape(self) -> Any:
         """The shape of the outputs, with None for the batch, in their structure."""
         return self._shapes("output")
@@ -184,9 +223,66 @@ class Connected(Layer):
     def _shapes(self, end: str) -> Any:
         if self._network is not None:
             return jax.tree.map(lambda t: t.shape, getattr(self._network, f"{end}s"))
+        return getattr(self._with_graph(f"{end}_shape"), f"{end}s")
+
+    def _with_graph(self, what: str) -> Graph:
+        if self._network is not None and self.graph is None:
+            return connect.graph_of(self, self._network.inputs, what)
         if self.graph is None:
-            raise ValueError(f"{end}_shape: {self.name!r} has seen no inputs yet. Build it first: model.build((None, …)).")
-        return getattr(self.graph, f"{end}s")
+            raise NotBuiltError(f"{what}: {self.name!r} has seen no inputs yet, so that it has no graph. {_BUILD}")
+        return self.graph
+
+    def _view(self, what: str) -> View:
+        """The symbolic tensors of the last graph. They stay the same for inputs of the same types."""
+        graph, network = self._with_graph(what), self._network
+        key = (graph.signature.tree, graph.signature.leaves) if network is None else network
+        views = self._state.views
+        if key not in views:
+            views[key] = View(self, graph, None if network is None else network.inputs)
+        return views[key]
 
 
+_BUILD = "Build it first: model.build((None, …)) or model.capture(x)."
+
+
+def end_of(layer: Layer, end: str) -> Any:
+    """The symbolic input or output of a layer: of its call on symbolic tensors, or in the graph of the model that holds it."""
+    what, steps = f"{end} of layer {layer.path!r}", layer._state.steps
+    if len(steps) > 1:
+        raise AttributeError(
+            f"The {what} is not one thing: the layer was called on symbolic tensors {len(steps)} times. Keep what each call returns, "
+            "or name a call in model.submodel(path), as in model.graph.nodes."
+        )
+    if steps:
+        (step,) = steps
+        return step.outputs if end == "output" else step.args[0] if len(step.args) == 1 else step.inputs
+    models = _models_around(layer)
+    for model in models:
+        if model.graph is None and model._network is None:
+            continue
+        view = model._view(what)
+        calls = [node.path for node in view.graph.calls if node.layer is layer]
+        if len(calls) > 1:
+            raise AttributeError(
+                f"The {what} is not one thing: the model {model.name!r} calls the layer {len(calls)} times. Name a call: "
+                f"model.submodel({calls[0]!r}), model.submodel({calls[1]!r}) …"
+            )
+        if calls:
+            return view.at(calls[0]) if end == "output" else view.input_of(calls[0])
+    if not models:
+        raise NotBuiltError(f"The {what} does not exist: the layer was called on no symbolic tensor and is in no model.")
+    raise NotBuiltError(f"The {what} does not exist yet: no graph of model {models[0].name!r} has a call of the layer. {_BUILD}")
+
+
+def _models_around(layer: Layer) -> list[Connected]:
+    """The models that a layer is in, from the inside out."""
+    found, owner = [], layer._state.owner
+    while owner is not None:
+        if isinstance(owner[0], Connected):
+            found.append(owner[0])
+        owner = owner[0]._state.owner
+    return found
+
+
+Hooks.end_of = end_of
 connect.install()

@@ -55,7 +55,9 @@ class Sequential(Model):
         last = self._layers[-1]
         self._set(self._layers[:-1])
         if self._network is not None:
-            (before,) = self._network.outputs.step.inputs
+            step = self._network.outputs.step
+            (before,) = step.inputs
+            last._state.steps.remove(step)
             self._connect(self._network.inputs, before)
         return last
 

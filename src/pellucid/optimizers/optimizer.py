@@ -246,7 +246,6 @@ def _full_name(path: tuple) -> str:
 def _slot(value: Any, name: str) -> Variable:
     variable = Variable(lambda *_: value, value.shape, value.dtype, trainable=False, name=name.rsplit("/", 1)[-1])
     variable.path = name
-    variable.transient = True  # type: ignore[attr-defined]  # made when it is needed, also in a step of the user's own
     if isinstance(value, jax.Array):
         variable.array = value  # nobody else holds it
     return variable

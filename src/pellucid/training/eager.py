@@ -115,7 +115,8 @@ class EagerRunner:
         return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in logs.items()}
 
     def run(self, block: Block) -> Iterator[tuple[int, Any, Any]]:
-        batch = jax.tree.unflatten(jax.tree.structure(self.data.tree()), block.arrays)
+        tree = jax.tree.structure(self.data.tree()) if block.kind is None else block.kind.tree
+        batch = jax.tree.unflatten(tree, block.arrays)
         if self.own is not None:
             yield 1, self, self._own_step(batch)
             return

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import dataclasses
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,15 +16,15 @@ import numpy as np
 from pellucid.core import seeds
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.errors import ShapeError
+from pellucid.errors import DataError, DataWarning, ShapeError
 from pellucid.graph.cache import GraphCache
 from pellucid.graph.graph import BATCH, Graph
 from pellucid.graph.instantiate import InstantiationError
 from pellucid.training import nonfinite, steps
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
 from pellucid.training.compiled import Objective
-from pellucid.training.data import ArrayData, Block, Feed, split_off
-from pellucid.training.data.feed import Plan
+from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source, is_arrays, source_of, split_off
+from pellucid.training.data.stream import JOINED, Kind
 from pellucid.training.eager import EagerRunner
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
@@ -38,23 +41,24 @@ class Runner:
     Args:
         machine: of the model.
         purpose: "train", "test" or "predict".
-        data: checked arrays.
-        batch_size: rows of a batch.
+        source: of the batches.
         caller: for the ledger.
         each_step: whether every dispatch shall be one step long.
+        like: the runner of the other batches, where the source gives batches of several kinds.
     """
 
-    def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str, each_step: bool = False):
-        self.machine, self.purpose, self.caller, self.each_step = machine, purpose, caller, each_step
+    def __init__(self, machine: Machine, purpose: str, source: Source, caller: str, each_step: bool = False, like: Runner | None = None):
+        self.machine, self.purpose, self.source, self.caller = machine, purpose, source, caller
+        self.each_step = each_step or not source.joins
         self.training = purpose == "train"
-        self.batch_size = min(batch_size, data.rows)
-        self.rows = data.rows
-        self.batches = -(-data.rows // self.batch_size)
-        self.data = data
-        self.bytes_a_batch = sum(leaf.nbytes // max(1, data.rows) for leaf in jax.tree.leaves(data.tree())) * self.batch_size
+        self.batch_size, self.rows, self.data = source.batch_size, source.rows, source.sample
+        self.batches = source.batches or JOINED
+        self.bytes_a_batch = sum(leaf.nbytes // self.rows for leaf in jax.tree.leaves(self.data.tree())) * self.batch_size
+        self._like = like
+        self._of_kinds: dict[Kind, Runner] = {}
         self._programs: dict[tuple[int, bool, int], Program] = {}
         watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
-        self.watch = Watch(caller) if watched else None
+        self.watch = like.watch if like is not None else Watch(caller) if watched else None
         self._look_into_arrays = False  # preparing does
         self.in_flight = nonfinite.IN_FLIGHT if watched else _IN_FLIGHT
         self.prepare()
@@ -75,7 +79,7 @@ class Runner:
         self.objective: Objective | None = None
         if self.purpose != "predict" and self.own is None:
             outputs = self.graph.output_specs(self.batch_size)
-            self.objective = self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
+            self.objective = self._objective_for(outputs)
         if self.own is None:
             self.readings = self.machine.readings(self.purpose, self.objective)
         tail = self.rows % self.batch_size
@@ -87,7 +91,21 @@ class Runner:
         self.form = self.machine.form(
             self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step
         )
+        if self.source.streams and not self.form.loop:  # no dispatch waits for a second batch
+            self.form = dataclasses.replace(self.form, capacity=1)
         self._read_again()
+
+    def _objective_for(self, outputs: Any) -> Objective:
+        """Losses and metrics. Batches of several kinds share them, and so their means."""
+        like = self._like.objective if self._like is not None else None
+        if like is None:
+            return self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
+        if jax.tree.structure(outputs) != like.tree:
+            raise DataError(
+                f"{self.caller}: for a batch of inputs {self.graph.signature} the model has other outputs than for the batches before; "
+                f"expected as many as then ({like.count}), since losses and metrics belong to outputs."
+            )
+        return like
 
     def _read_again(self) -> bool:
         """Whether losses, metrics or the optimizer's rule have changed since they were read."""
@@ -137,15 +155,30 @@ class Runner:
             self.objective.reset()
         if self.own is not None:
             self.machine.reset_own_metrics()
-        self._look_into_arrays = True
+        for runner in (self, *self._of_kinds.values()):
+            runner._look_into_arrays = True
         if self.watch is not None:
             self.watch.begin(epoch)
 
     def run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         """Runs a block: (steps so far, program, its outputs) after each dispatch. A changed attribute is noticed before each."""
+        return self._run(block) if block.kind is None else self._for_kind(block)._run(block)
+
+    def _for_kind(self, block: Block) -> Runner:
+        """The runner for batches of a kind: other shapes or types than the first ones are another graph and other programs."""
+        kind, sample = block.kind, self.source.sample
+        if kind not in self._of_kinds:
+            if kind.is_of(sample):
+                self._of_kinds[kind] = self
+            else:
+                other = Arrays(ArrayData(*jax.tree.unflatten(kind.tree, block.arrays)), block.batch_size)
+                self._of_kinds[kind] = Runner(self.machine, self.purpose, other, self.caller, True, self)
+        return self._of_kinds[kind]
+
+    def _run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         if block.padded and not self.pads:  # it was gathered for a graph that has changed since
             for piece, before in ((block.whole(), 0), (block.tail(), block.steps - 1)):
-                for done, program, outputs in self.run(piece):
+                for done, program, outputs in self._run(piece):
                     yield before + done, program, outputs
             return
         done = 0
@@ -155,7 +188,7 @@ class Runner:
             if self._read_again() or not all(self.machine.captures.is_current(g, contents) for g in graphs):
                 self.prepare()  # another loss may also couple the rows
                 if block.padded and not self.pads:
-                    for more, program, outputs in self.run(block.after(done)):
+                    for more, program, outputs in self._run(block.after(done)):
                         yield done + more, program, outputs
                     return
             if self.training and self._versions != (Layer.version, Variable.version):  # something may be frozen
@@ -202,7 +235,8 @@ class Runner:
             form = self.machine.form(self.purpose, graph, block.batch_size, 1, 0, False, True)
             rows = "1 row" if block.batch_size == 1 else f"{block.batch_size} rows"
             ran = f"; `{self.captures.of}` did not run" if graph is self.graph else ""
-            use, note, last = f"the last batch of {rows}", f", because {self.why_not}{ran}", True
+            because = f", because {self.why_not}" if self.why_not else ""
+            use, note, last = f"{'a' if (self._like or self).source.streams else 'the last'} batch of {rows}", because + ran, True
         else:
             use, last = {"train": "training", "test": "evaluation", "predict": "prediction"}[self.purpose] + f" in {self.caller}", False
             note = "; the last batch is padded with repeated rows, exactly" if self.pads else ""
@@ -243,161 +277,239 @@ def fit(
     shuffle: bool,
     sample_weight: Any,
     initial_epoch: int,
+    steps_per_epoch: int | None,
+    validation_steps: int | None,
     validation_batch_size: int | None,
     validation_freq: int | list[int],
 ) -> History:
     """Trains; see ``Model.fit``."""
-    settings = machine.need_settings("fit")
+    machine.need_settings("fit")
     phases = Phases(machine.captures.ledger)
-    batch_size = _positive("fit", "batch_size", 32 if batch_size is None else batch_size)
+    for argument in ("batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size"):
+        _positive_or_none("fit", argument, locals()[argument])
     _positive("fit", "epochs", epochs)
-    validation_size = _positive("fit", "validation_batch_size", batch_size if validation_batch_size is None else validation_batch_size)
     if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int | np.integer) or initial_epoch < 0:
         raise ValueError(f"fit: initial_epoch={initial_epoch!r}; expected a whole number of at least 0.")
     if not isinstance(validation_freq, list | tuple | set):
         _positive("fit", "validation_freq", validation_freq)
-    data = ArrayData.check(x, y, sample_weight)
-    validation = None
-    if validation_data is not None:
-        validation = _validation(validation_data)
-    elif validation_split:
-        data, validation = split_off(data, validation_split)
-    history = History()
+    if validation_split and validation_data is None:
+        x, validation_data = _split(x, y, sample_weight, validation_split)
+        y = sample_weight = None
     bar = _bar(verbose)
-    batches = -(-data.rows // min(batch_size, data.rows))
-    others = CallbackList(callbacks or (), machine.layer, {"epochs": epochs, "steps": batches, "verbose": verbose}, history)
-    machine.history, machine.stop_training = history, False
-    machine.phases = phases
-    each_step = others.listens("train", to_each_step=True)
-    if settings.run_eagerly:
-        runner: Any = EagerRunner(machine, "train", data, batch_size, "fit")
-    else:
-        runner = Runner(machine, "train", data, batch_size, "fit", each_step)
-    runner.check()
-    tester = None
-    if validation is not None:  # made before the first step: what does not fit is told while nothing has changed
-        tester = _Tester(machine, validation, validation_size, "fit", others.listens("test", to_each_step=True))
-        tester.runner.check()
-    feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
-    orders = _orders(data.rows, shuffle)
-    others.phases = phases
-    others.call("on_train_begin", {})
-    logs: dict[str, Any] = {}
-    try:
-        waiting = feed.epoch(next(orders))
-        for epoch in range(initial_epoch, epochs):
-            others.call("on_epoch_begin", epoch, {})
-            runner.reset(epoch + 1)
+    with contextlib.ExitStack() as sources:
+        source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, _Orders() if shuffle else None, training=True)
+        sources.callback(source.close)
+        params = {"epochs": epochs, "steps": source.batches, "verbose": verbose}
+        history = History()
+        others = CallbackList(callbacks or (), machine.layer, params, history)
+        machine.history, machine.stop_training, machine.phases = history, False, phases
+        runner = _runner(machine, "train", source, "fit", others.listens("train", to_each_step=True))
+        runner.check()
+        tester = None
+        if validation_data is not None:  # made before the first step: what does not fit is told while nothing has changed
+            tested = _validation(validation_data, validation_batch_size or batch_size, validation_steps)
+            sources.callback(tested.close)
+            tester = _Tester(machine, tested, "fit(validation_data)", "fit", others)
+        others.phases = phases
+        logs: dict[str, Any] = {}
+        others.call("on_train_begin", {})
+        try:
+            source.ahead()
+            for epoch in range(initial_epoch, epochs):
+                due = tester if _is_due(epoch + 1, validation_freq) else None
+                made = _one_epoch(runner, source, due, others, bar, phases, epoch, epochs)
+                logs = logs if made is None else made
+                if made is None or machine.stop_training or _is_exhausted(source, epoch, epochs):
+                    break
+        except BaseException:
+            runner.abandon()
             if bar:
-                bar.begin(f"Epoch {epoch + 1}/{epochs} ", runner.batches)
-            with machine.epoch():
-                last = _one_pass(runner, phases.over("data", waiting), "train", others, bar)
-            if epoch + 1 < epochs:  # gathered while the device still computes
-                waiting = feed.epoch(next(orders))
-            logs = last()
-            if tester is not None and _is_due(epoch + 1, validation_freq):
-                with phases.of("validation"):
-                    logs.update({f"val_{k}": v for k, v in tester.run(others).items()})
-            if bar:
-                bar.end(logs)
-            others.call("on_epoch_end", epoch, logs)
-            if machine.stop_training:
-                break
-    except BaseException:
-        runner.abandon()
-        if bar:
-            bar.abandon()
-        raise
-    finally:
-        feed.close()
-        phases.stop()
+                bar.abandon()
+            raise
+        finally:
+            phases.stop()
     others.call("on_train_end", logs)
     return history
 
 
-class _Tester:
-    """A pass of evaluation over the same data, as often as wanted."""
+def _one_epoch(
+    runner: Any,
+    source: Source,
+    tester: _Tester | None,
+    callbacks: CallbackList,
+    bar: ProgressBar | None,
+    phases: Phases,
+    epoch: int,
+    epochs: int,
+) -> dict[str, Any] | None:
+    """One epoch of training and its validation: the logs, or None where there were no more data."""
+    callbacks.call("on_epoch_begin", epoch, {})
+    runner.reset(epoch + 1)
+    if bar:
+        bar.begin(f"Epoch {epoch + 1}/{epochs} ", source.batches)
+    with runner.machine.epoch():
+        steps, last = _one_pass(runner, phases.over("data", source.epoch()), "train", callbacks, bar)
+    if last is None:
+        _warn(f"fit: the data ran out before epoch {epoch + 1}; training ends. Expected steps_per_epoch * epochs batches.")
+        if bar:
+            bar.abandon()
+        return None
+    if epoch + 1 < epochs and not runner.machine.stop_training:  # gathered while the device still computes
+        source.ahead()
+    logs = last()
+    if source.steps is not None and steps < source.steps and not runner.machine.stop_training:
+        then = "training ends" if source.exhausted else "the next epoch begins anew"
+        _warn(f"fit: the data ran out in epoch {epoch + 1}, after {steps} of steps_per_epoch={source.steps} batches; {then}.")
+    if tester is not None:
+        with phases.of("validation"):
+            logs.update({f"val_{k}": v for k, v in tester.run(callbacks).items()})
+    if bar:
+        bar.end(logs, steps)
+    callbacks.call("on_epoch_end", epoch, logs)
+    return logs
 
-    def __init__(self, machine: Machine, data: ArrayData, batch_size: int, caller: str, each_step: bool = False):
-        eager = machine.need_settings(caller).run_eagerly
-        self.runner: Any = (
-            EagerRunner(machine, "test", data, batch_size, caller)
-            if eager
-            else Runner(machine, "test", data, batch_size, caller, each_step)
+
+def _is_exhausted(source: Source, epoch: int, epochs: int) -> bool:
+    """Whether there is nothing for the next epoch, which is told."""
+    if source.exhausted and source.steps is None and epoch + 1 < epochs:
+        _warn(
+            f"fit: the data were used up in epoch {epoch + 1} of {epochs}; training ends. An iterator gives its items once: pass something "
+            "that can be iterated again (such as a pellucid.utils.PyDataset), or steps_per_epoch and an iterator that gives enough."
         )
-        self.feed = Feed(jax.tree.leaves(data.tree()), self.runner.plan(), keep=sum(a.nbytes for a in jax.tree.leaves(data.tree())) < 2**26)
+    return source.exhausted
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DataWarning, stacklevel=6)
+
+
+def _runner(machine: Machine, purpose: str, source: Source, caller: str, each_step: bool = False) -> Any:
+    """What runs the batches of a source."""
+    runner: Any = (
+        EagerRunner(machine, purpose, source.sample, source.batch_size, caller)
+        if machine.settings is not None and machine.settings.run_eagerly
+        else Runner(machine, purpose, source, caller, each_step)
+    )
+    source.open(runner.plan())
+    return runner
+
+
+class _Tester:
+    """A pass of evaluation over the same data, as often as wanted. What does not fit is told when it is made."""
+
+    def __init__(self, machine: Machine, source: Source, where: str, caller: str, callbacks: CallbackList):
+        self.source, self.where = source, where
+        self.runner = _runner(machine, "test", source, caller, callbacks.listens("test", to_each_step=True))
+        self.runner.check()
 
     def run(self, callbacks: CallbackList, bar: ProgressBar | None = None) -> dict[str, Any]:
         callbacks.call("on_test_begin", {})
         self.runner.reset()
         if bar:
-            bar.begin("", self.runner.batches)
-        logs = _one_pass(self.runner, self.feed.closing(), "test", callbacks, bar)()
+            bar.begin("", self.source.batches)
+        steps, last = _one_pass(self.runner, self.source.epoch(), "test", callbacks, bar)
+        wanted = self.source.steps
+        if last is None or (wanted is not None and steps < wanted):
+            _warn(f"{self.where}: the data ran out after {steps} of {'all' if wanted is None else wanted} batches.")
+        logs = {} if last is None else last()
         if bar:
-            bar.end(logs)
+            bar.end(logs, steps)
         callbacks.call("on_test_end", logs)
         return logs
 
 
-def _one_pass(runner: Any, blocks: Iterator[Block], part: str, callbacks: CallbackList, bar: ProgressBar | None) -> Any:
-    """Runs all blocks. Returns a function that waits for the device and gives the logs."""
+def _one_pass(
+    runner: Any, blocks: Iterator[Block], part: str, callbacks: CallbackList, bar: ProgressBar | None
+) -> tuple[int, Callable[[], dict[str, Any]] | None]:
+    """Runs all blocks. Returns the number of steps, and a function that waits for the device and gives the logs."""
     listens = callbacks.listens(part, to_each_step=False)
+    machine, training = runner.machine, part == "train"
     flying: collections.deque[Any] = collections.deque()
-    before, last, finished = 0, None, None
+    steps, last, finished = 0, None, None
     for block in blocks:
+        if training and machine.stop_training:  # before the first batch, which is the last one then
+            block = block.first()
+        before = steps
         if listens:
             callbacks.call(f"on_{part}_batch_begin", before, {})
         for done, program, packed in runner.run(block):
-            last = (program, packed)
-            flying.append((before + done, *last))
+            last, steps = (program, packed), before + done
+            flying.append((steps, *last))
             if listens:
                 runner.settle(packed)
-                callbacks.call(f"on_{part}_batch_end", before + done - 1, program.logs(packed))
-                if runner.machine.stop_training and part == "train":
-                    return lambda: program.logs(packed)
-                if done < block.steps:
-                    callbacks.call(f"on_{part}_batch_begin", before + done, {})
+                callbacks.call(f"on_{part}_batch_end", steps - 1, program.logs(packed))
+            if training and machine.stop_training:
+                break
+            if listens and done < block.steps:
+                callbacks.call(f"on_{part}_batch_begin", steps, {})
             while len(flying) > runner.in_flight or (flying and _is_ready(flying[0][2])):
                 finished = flying.popleft()
                 runner.settle(finished[2])
             if bar and bar.wants() and finished:
                 bar.draw(finished[0], finished[1].logs(finished[2]))
-        before += block.steps
-    assert last is not None
+        if training and machine.stop_training:
+            break
+    if last is None:
+        return 0, None
     program, packed = last
 
     def logs() -> dict[str, Any]:
         runner.settle(packed)
         return program.logs(packed)
 
-    return logs
+    return steps, logs
 
 
 def _is_ready(tree: Any) -> bool:
     return all(a.is_ready() for a in jax.tree.leaves(tree) if isinstance(a, jax.Array))
 
 
-def _orders(rows: int, shuffle: bool) -> Iterator[np.ndarray | None]:
-    """The order of rows of each epoch."""
-    generator = np.random.default_rng(seeds.next_seed("shuffle")) if shuffle else None
-    while True:
-        yield None if generator is None else generator.permutation(rows)
+class _Orders:
+    """A new order of so many rows at each call."""
+
+    def __init__(self) -> None:
+        self._generator: np.random.Generator | None = None
+
+    def __call__(self, count: int) -> np.ndarray:
+        if self._generator is None:
+            self._generator = np.random.default_rng(seeds.next_seed("shuffle"))
+        return self._generator.permutation(count)
 
 
 def _is_due(epoch: int, frequency: int | list[int]) -> bool:
     return epoch in frequency if isinstance(frequency, list | tuple | set) else epoch % frequency == 0
 
 
-def _validation(given: Any) -> ArrayData:
+def _split(x: Any, y: Any, sample_weight: Any, share: float) -> tuple[ArrayData, ArrayData]:
+    """Data for training and for validation."""
+    if not is_arrays(x):
+        raise ValueError(
+            f"fit: validation_split={share} was given with a {type(x).__name__}, which cannot be split; expected arrays. "
+            "Pass validation_data instead."
+        )
+    return split_off(ArrayData.check(x, y, sample_weight), share)
+
+
+def _validation(given: Any, batch_size: int | None, steps: int | None) -> Source:
+    where = "fit(validation_data)"
+    if isinstance(given, ArrayData) or not is_arrays(given):
+        return source_of(given, None, None, where, batch_size, steps)
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise ValueError(f"fit: validation_data is a {type(given).__name__}; expected (x, y) or (x, y, sample_weight).")
-    return ArrayData.check(given[0], given[1], given[2] if len(given) == 3 else None, where="fit(validation_data)")
+        raise ValueError(
+            f"fit: validation_data is a {type(given).__name__}; expected (x, y) or (x, y, sample_weight), or something that gives batches."
+        )
+    return source_of(given[0], given[1], given[2] if len(given) == 3 else None, where, batch_size, steps)
 
 
 def _positive(where: str, argument: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
         raise ValueError(f"{where}: {argument}={value!r}; expected a positive whole number.")
     return int(value)
+
+
+def _positive_or_none(where: str, argument: str, value: Any) -> None:
+    if value is not None:
+        _positive(where, argument, value)
 
 
 def _bar(verbose: Any) -> ProgressBar | None:
@@ -411,52 +523,73 @@ def _bar(verbose: Any) -> ProgressBar | None:
 
 @_beside_an_epoch
 def evaluate(
-    machine: Machine, data: ArrayData, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None
+    machine: Machine,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    batch_size: int | None,
+    steps: int | None,
+    verbose: Any,
+    callbacks: Iterable[Callback] | None,
 ) -> dict[str, Any]:
     """The losses and metrics of data; see ``Model.evaluate``."""
     machine.need_settings("evaluate")
-    size = _positive("evaluate", "batch_size", 32 if batch_size is None else batch_size)
-    listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose})
-    tester = _Tester(machine, data, size, "evaluate", listeners.listens("test", to_each_step=True))
-    return tester.run(listeners, _bar(verbose))
+    _positive_or_none("evaluate", "batch_size", batch_size)
+    _positive_or_none("evaluate", "steps", steps)
+    with contextlib.closing(source_of(x, y, sample_weight, "evaluate", batch_size, steps)) as source:
+        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.batches})
+        return _Tester(machine, source, "evaluate", "evaluate", listeners).run(listeners, _bar(verbose))
 
 
-def predict(machine: Machine, x: Any, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None) -> Any:
+def predict(
+    machine: Machine, x: Any, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None, steps: int | None = None
+) -> Any:
     """The outputs for inputs, as NumPy arrays; see ``Model.predict``."""
-    data = ArrayData.check(x, where="predict")
-    size = _positive("predict", "batch_size", 32 if batch_size is None else batch_size)
-    listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose})
-    listens, each_step = (listeners.listens("predict", to_each_step=each) for each in (False, True))
-    eager = machine.settings is not None and machine.settings.run_eagerly
-    runner: Any = (
-        EagerRunner(machine, "predict", data, size, "predict") if eager else Runner(machine, "predict", data, size, "predict", each_step)
-    )
+    _positive_or_none("predict", "batch_size", batch_size)
+    _positive_or_none("predict", "steps", steps)
     bar = _bar(verbose)
-    listeners.call("on_predict_begin", {})
-    if bar:
-        bar.begin("", runner.batches)
-    pieces: list[Any] = []
-    before = 0
-    feed = Feed(jax.tree.leaves(data.tree()), runner.plan())
-    for block in feed.closing():
-        left = block.rows
-        for done, program, outputs in runner.run(block):
-            steps_now = block.steps if program.form.loop else 1
-            real = min(left, steps_now * block.batch_size)
-            left -= real
-            room = block.arrays[0].shape[0] if program.form.loop else block.batch_size
-            pieces.append((outputs, real, room))
-            if listens:
-                listeners.call("on_predict_batch_begin", before + done - 1, {})
-                listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real, room)[0]})
-            if len(pieces) > _IN_FLIGHT:
-                pieces[-_IN_FLIGHT - 1] = _fetched(*pieces[-_IN_FLIGHT - 1])
-        before += block.steps
+    with contextlib.closing(source_of(x, None, None, "predict", batch_size, steps, inputs_only=True)) as source:
+        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.batches})
+        listens, each_step = (listeners.listens("predict", to_each_step=each) for each in (False, True))
+        runner = _runner(machine, "predict", source, "predict", each_step)
+        listeners.call("on_predict_begin", {})
+        if bar:
+            bar.begin("", source.batches)
+        pieces: list[Any] = []
+        before = 0
+        for block in source.epoch():
+            left = block.rows
+            for done, program, outputs in runner.run(block):
+                steps_now = block.steps if program.form.loop else 1
+                real = min(left, steps_now * block.batch_size)
+                left -= real
+                room = block.arrays[0].shape[0] if program.form.loop else block.batch_size
+                pieces.append((outputs, real, room))
+                if listens:
+                    listeners.call("on_predict_batch_begin", before + done - 1, {})
+                    listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real, room)[0]})
+                if len(pieces) > _IN_FLIGHT:
+                    pieces[-_IN_FLIGHT - 1] = _fetched(*pieces[-_IN_FLIGHT - 1])
+            before += block.steps
+    if steps is not None and before < steps:
+        _warn(f"predict: the data ran out after {before} of steps={steps} batches.")
     fetched = [_fetched(*p)[0] for p in pieces]
     if bar:
-        bar.end({})
+        bar.end({}, before)
     listeners.call("on_predict_end", {})
-    return jax.tree.map(lambda *parts: parts[0] if len(parts) == 1 else np.concatenate(parts), *fetched)
+    return jax.tree.map(_joined, *fetched)
+
+
+def _joined(*parts: np.ndarray) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    odd = next((p for p in parts if p.shape[1:] != parts[0].shape[1:]), None)
+    if odd is not None:
+        raise ShapeError(
+            f"predict: batches have outputs of shapes {parts[0].shape} and {odd.shape}; expected the same shape without the rows, to join "
+            "them. Predict them one by one: model.predict_on_batch(x)."
+        )
+    return np.concatenate(parts)
 
 
 def _fetched(outputs: Any, real: int | None, room: int | None) -> tuple[Any, None, None]:
@@ -471,9 +604,9 @@ def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any
     """One step with one batch: logs (train, test) or outputs (predict)."""
     if purpose != "predict":
         machine.need_settings(where)
-    eager = machine.settings is not None and machine.settings.run_eagerly
-    runner: Any = EagerRunner(machine, purpose, data, data.rows, where) if eager else Runner(machine, purpose, data, data.rows, where)
-    (block,) = Feed(jax.tree.leaves(data.tree()), runner.plan()).epoch()
+    source = Arrays(data, data.rows)
+    runner = _runner(machine, purpose, source, where)
+    (block,) = source.epoch()
     ((_, program, out),) = runner.run(block)
     runner.settle(out)
     return program.logs(out) if purpose != "predict" else _fetched(out, data.rows, data.rows)[0]

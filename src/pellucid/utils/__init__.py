@@ -1,9 +1,20 @@
 """Small things that scripts import beside layers and models."""
 
+from pellucid.training.data import PyDataset
 from pellucid.training.own_step import pack as pack_x_y_sample_weight
 from pellucid.training.own_step import unpack as unpack_x_y_sample_weight
 from pellucid.utils.aliases import install_as_keras
 from pellucid.utils.plotting import plot_model
 from pellucid.utils.seeding import set_random_seed
 
-__all__ = ["install_as_keras", "pack_x_y_sample_weight", "plot_model", "set_random_seed", "unpack_x_y_sample_weight"]
+Sequence = PyDataset  # Keras's older name for it
+
+__all__ = [
+    "PyDataset",
+    "Sequence",
+    "install_as_keras",
+    "pack_x_y_sample_weight",
+    "plot_model",
+    "set_random_seed",
+    "unpack_x_y_sample_weight",
+]

@@ -28,8 +28,8 @@ class ProgressBar(Callback):
         self.verbose = verbose
         self._bar: Any = None
 
-    def begin(self, title: str, steps: int) -> None:
-        """A pass over data begins."""
+    def begin(self, title: str, steps: int | None) -> None:
+        """A pass over data begins, of so many steps, where that is known."""
         self._title, self._steps, self._started = title, steps, time.perf_counter()
         self._live = self.verbose == 1 and _is_live()
         self._drawn = self._started
@@ -46,11 +46,16 @@ class ProgressBar(Callback):
             self._bar.start()
         self._bar.update(self._task, completed=steps, logs=_shortened(logs, self._bar.console.width - 70), refresh=True)
 
-    def end(self, logs: dict[str, Any]) -> None:
-        """The pass has ended."""
+    def end(self, logs: dict[str, Any], steps: int) -> None:
+        """The pass has ended, after so many steps."""
         self.abandon()
         seconds = time.perf_counter() - self._started
-        parts = [f"{self._title}{self._steps}/{self._steps}", f"{seconds:.2f}s", _speed(seconds, self._steps), *_texts(logs)]
+        parts = [
+            f"{self._title}{steps}/{steps if self._steps is None else self._steps}",
+            f"{seconds:.2f}s",
+            _speed(seconds, steps),
+            *_texts(logs),
+        ]
         print(" - ".join(parts), flush=True)
 
     def abandon(self) -> None:
@@ -60,12 +65,12 @@ class ProgressBar(Callback):
             self._bar = None
 
 
-def _rich_bar(title: str, steps: int) -> tuple[Any, Any]:
+def _rich_bar(title: str, steps: int | None) -> tuple[Any, Any]:
     # rich is imported when the first bar is drawn: it takes a tenth of JAX's time to import
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}{task.completed}/{task.total}", markup=False),
+        TextColumn("{task.description}{task.completed}" + ("" if steps is None else "/{task.total}"), markup=False),
         BarColumn(bar_width=24),
         TimeElapsedColumn(),
         TextColumn("left"),

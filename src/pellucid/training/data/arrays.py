@@ -25,8 +25,15 @@ class ArrayData:
     sample_weight: Any = None
 
     @classmethod
-    def check(cls, x: Any, y: Any = None, sample_weight: Any = None, where: str = "fit") -> ArrayData:
+    def check(cls, x: Any, y: Any = None, sample_weight: Any = None, where: str = "fit", look_for_nan: bool = True) -> ArrayData:
         """Checks and converts what a user gave.
+
+        Args:
+            x: inputs.
+            y: targets.
+            sample_weight: weights.
+            where: what the messages begin with.
+            look_for_nan: whether to warn of NaN.
 
         Raises:
             DataError: for no data, for rows that do not match, for types that are no numbers.
@@ -44,9 +51,13 @@ class ArrayData:
         other = next((name for name, n in rows.items() if n != count), None)
         if other is not None:
             raise DataError(f"{where}: {first} has {count} rows and {other} has {rows[other]}; expected as many rows in every array.")
-        for name, leaf in named:
+        for name, leaf in named if look_for_nan else ():
             _warn_of_nan(name, leaf, where)
         return data
+
+    def first(self, rows: int) -> ArrayData:
+        """The first rows of it."""
+        return self if rows >= self.rows else ArrayData(*jax.tree.map(lambda a: a[:rows], self.tree()))
 
     def named(self) -> list[tuple[str, Any]]:
         """(name, array) for every array, such as ``("x[0]", …)``."""
@@ -101,7 +112,7 @@ def _without_frames(tree: Any) -> Any:
 
 def _array(leaf: Any, name: str, where: str) -> Any:
     if not isinstance(leaf, jax.Array):
-        leaf = np.asarray(leaf)
+        leaf = np.asarray(leaf.detach().cpu() if hasattr(leaf, "detach") else leaf)  # a tensor of PyTorch may carry gradients
     if leaf.dtype.kind in "OUSMmV" and not dtypes.is_float(leaf.dtype):
         raise DataError(
             f"{where}: {name} has dtype {leaf.dtype}, which is not numeric. Convert it to numbers first, for example "

@@ -8,11 +8,8 @@ accelerator whole, and gathered there; on a CPU, and for larger data, they stay 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import queue
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid import config
-
-_AHEAD = 2  # blocks that wait on the device
+from pellucid.training.data.prefetch import Prefetch
 
 
 @dataclasses.dataclass
@@ -34,11 +30,16 @@ class Block:
     steps: int
     batch_size: int
     padded: bool = False  # whether the last batch was filled up with repeated rows
+    kind: Any = None  # of a batch that may be unlike others: see Stream
 
     def after(self, steps: int) -> Block:
         """What is left of it after some steps."""
         arrays = [a[steps * self.batch_size :] for a in self.arrays] if steps else self.arrays
         return dataclasses.replace(self, arrays=arrays, rows=self.rows - steps * self.batch_size, steps=self.steps - steps)
+
+    def first(self) -> Block:
+        """It as if the first batch were the last."""
+        return dataclasses.replace(self, rows=min(self.rows, self.batch_size), steps=1, padded=self.padded and self.steps == 1)
 
     def tail(self) -> Block:
         """The last, padded batch at its own size."""
@@ -59,8 +60,14 @@ class Plan:
     capacity: int
     pad_tail: bool  # fill the last batch up (rows are independent), or give it its own size
 
-    def blocks(self, rows: int) -> Iterator[tuple[int, int, int, int]]:
-        """(first row, real rows, steps, batch size) of each block."""
+    def blocks(self, rows: int, first: int = 0, count: int | None = None) -> Iterator[tuple[int, int, int, int]]:
+        """(first row, real rows, steps, batch size) of each block; of ``count`` batches from the batch ``first`` on."""
+        begin = first * self.batch_size
+        end = rows if count is None else min(rows, begin + count * self.batch_size)
+        for start, real, steps, size in self._blocks(end - begin):
+            yield begin + start, real, steps, size
+
+    def _blocks(self, rows: int) -> Iterator[tuple[int, int, int, int]]:
         full, tail = divmod(rows, self.batch_size)
         if tail and self.pad_tail:
             full, tail = full + 1, 0
@@ -88,20 +95,26 @@ class Feed:
         self.leaves = [np.asarray(leaf) for leaf in leaves] if on_host else jax.device_put(leaves)
         self._take = _take_on_host if on_host else _take_on_device
         self._kept: list[Block] | None = [] if keep else None
-        self._threads: _Prefetch | None = None
+        self._threads: Prefetch | None = None
 
-    def epoch(self, order: np.ndarray | None = None) -> Iterator[Block]:
-        """The blocks of one epoch, in the given order of rows (None: as they are). Gathering begins at once."""
+    def epoch(self, order: np.ndarray | None = None, first: int = 0, count: int | None = None) -> Iterator[Block]:
+        """The blocks of one epoch, in the given order of rows (None: as they are). Gathering begins at once.
+
+        Args:
+            order: of the rows.
+            first: the first batch.
+            count: of batches; all that there are by default.
+        """
         if self._kept:
             return iter(self._kept)
-        spans = list(self.plan.blocks(self.rows))
+        spans = list(self.plan.blocks(self.rows, first, count))
         if len(spans) == 1 or self._kept is not None:
             blocks = [self._gather(span, order) for span in spans]
             if self._kept is not None:
                 self._kept = blocks
             return iter(blocks)
         self.close()  # an epoch that was stopped in the middle
-        self._threads = _Prefetch(lambda span: self._gather(span, order), spans)
+        self._threads = Prefetch(self._gather(span, order) for span in spans)
         return self._threads
 
     def closing(self) -> Iterator[Block]:
@@ -129,14 +142,14 @@ class Feed:
 def _take_on_host(leaves: list[np.ndarray], index: np.ndarray, size: int) -> list[jax.Array]:
     made = []
     for leaf in leaves:
-        out = _aligned((size, *leaf.shape[1:]), leaf.dtype)
+        out = aligned((size, *leaf.shape[1:]), leaf.dtype)
         np.take(leaf, index, axis=0, out=out[: len(index)], mode="clip")
         out[len(index) :] = 0
         made.append(jax.device_put(out))
     return made
 
 
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An empty array that a CPU device takes as it is: one that begins elsewhere than at a multiple of 64 is copied once more."""
     size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + 64, "uint8")
@@ -151,48 +164,3 @@ def _take_on_device(leaves: list[jax.Array], index: np.ndarray, size: int) -> li
 @jax.jit
 def _take(leaves: list[jax.Array], index: jax.Array) -> list[jax.Array]:
     return [jnp.take(leaf, index, axis=0, mode="clip") for leaf in leaves]
-
-
-class _Prefetch:
-    """``make(span)`` for each span, by a thread that is a few ahead. An error there is raised here."""
-
-    def __init__(self, make: Any, spans: list[Any]):
-        self._ready: queue.Queue[Any] = queue.Queue(_AHEAD)
-        self._stop = threading.Event()
-        self._left = len(spans)
-        self._thread = threading.Thread(target=self._work, args=(make, spans), name="pellucid-feed", daemon=True)
-        self._thread.start()
-
-    def _work(self, make: Any, spans: list[Any]) -> None:
-        try:
-            for span in spans:
-                if self._stop.is_set():
-                    return
-                self._put(make(span))
-        except BaseException as error:
-            self._put(error)
-
-    def _put(self, item: Any) -> None:
-        while not self._stop.is_set():
-            with contextlib.suppress(queue.Full):
-                self._ready.put(item, timeout=0.1)
-                return
-
-    def __iter__(self) -> Iterator[Block]:
-        return self
-
-    def __next__(self) -> Block:
-        if not self._left:
-            raise StopIteration
-        self._left -= 1
-        item = self._ready.get()
-        if isinstance(item, BaseException):
-            self._left = 0
-            raise item
-        return item
-
-    def close(self) -> None:
-        """Ends the thread of an epoch that is not finished."""
-        self._stop.set()
-        while not self._ready.empty():
-            self._ready.get_nowait()

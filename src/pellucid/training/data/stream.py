@@ -1,0 +1,310 @@
+"""Stream: batches of whatever iterates, such as a generator, a ``PyDataset``, a ``DataLoader`` of PyTorch, a ``tf.data.Dataset``.
+
+A thread takes the batches while the device computes. Each is copied when it arrives, since the iterator may fill the same buffer
+again. Batches of equal shapes are copied one after the other into blocks, so that many short steps go in one dispatch; a block
+that takes long to fill goes out as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from pellucid.errors import DataError
+from pellucid.training.data.arrays import ArrayData
+from pellucid.training.data.feed import Block, Plan, aligned
+from pellucid.training.data.prefetch import InOrder, Prefetch
+from pellucid.training.data.pydataset import PyDataset
+
+JOINED = 64  # batches of a block, at most: the cost of a dispatch is nothing then
+_HURRY = 0.01  # seconds in which a block should be full
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kind:
+    """What batches that one program can take have in common: structure, shapes without the rows, data types."""
+
+    tree: Any
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[np.dtype, ...]
+
+    def is_of(self, data: ArrayData) -> bool:
+        """Whether data are of this kind."""
+        leaves, tree = jax.tree.flatten(data.tree())
+        return tree == self.tree and self.shapes == tuple(a.shape[1:] for a in leaves) and self.dtypes == tuple(a.dtype for a in leaves)
+
+
+@dataclasses.dataclass
+class _Batch:
+    leaves: list[Any]
+    kind: Kind
+    rows: int
+
+
+class Stream:
+    """The batches of an object that iterates, epoch after epoch.
+
+    An object that begins anew with each ``iter`` is iterated once an epoch. With ``steps`` an epoch is so many batches, and the next
+    one goes on where it ended. One that can be iterated only once, such as a generator, goes on until it is exhausted.
+
+    Args:
+        given: what iterates.
+        where: for messages: "fit", "evaluate" …
+        steps: batches of an epoch, or None: all.
+        shuffle: gives a new order for so many batches, where they can be had by number.
+        continues: whether an epoch goes on where the last one ended. If not, each begins anew.
+        inputs_only: whether targets are left out.
+
+    Raises:
+        DataError: where it gives no batch, or one that is none.
+    """
+
+    streams = True
+
+    def __init__(
+        self,
+        given: Any,
+        where: str,
+        steps: int | None = None,
+        shuffle: Callable[[int], np.ndarray] | None = None,
+        continues: bool = True,
+        inputs_only: bool = False,
+    ):
+        self._inputs_only = inputs_only
+        self._given, self._where, self._shuffle, self._continues = given, where, shuffle, continues
+        self.steps, self.length = steps, _length(given)
+        self._iterator: Iterator[Any] | None = None
+        self._one_shot = not isinstance(given, PyDataset) and iter(given) is given
+        self._kinds: dict[Any, Kind] = {}
+        self._count = 0  # of batches so far
+        self._thread: Prefetch | None = None
+        self.exhausted = False
+        if steps is None and self.length is None and _is_endless(given):
+            argument = "steps_per_epoch" if where == "fit" else "validation_steps" if "validation" in where else "steps"
+            raise ValueError(f"{where}: the {type(given).__name__} has no end; expected {argument}=…, the number of batches to take.")
+        self._begin()
+        peeked = list(self._items(1))
+        if not peeked:
+            raise DataError(f"{where}: the {type(given).__name__} gave no batch; expected at least one.")
+        self._peeked = peeked
+        first = self._checked(peeked[0], look_for_nan=True)
+        self.sample = ArrayData(*jax.tree.unflatten(first.kind.tree, first.leaves))
+        self._kind, self.rows, self.batch_size = first.kind, first.rows, first.rows
+        # arrays on an accelerator stay there
+        self.joins = jax.default_backend() == "cpu" or not any(isinstance(leaf, jax.Array) for leaf in first.leaves)
+        self._plan = Plan(first.rows, 1, False)
+
+    @property
+    def batches(self) -> int | None:
+        """Batches of an epoch, where that is known."""
+        return self.steps or self.length
+
+    # ---- Epochs ----
+
+    def open(self, plan: Plan) -> None:
+        """Takes the layout of blocks."""
+        self._plan = plan
+
+    def ahead(self) -> None:
+        """Nothing is made before an epoch begins: what happens between two epochs may change the data."""
+
+    def epoch(self) -> Iterator[Block]:
+        """The blocks of one epoch."""
+        if not self._peeked:
+            self._begin()
+        self._thread = Prefetch(self._blocks())
+        return self._until_end(self._thread)
+
+    def _until_end(self, blocks: Prefetch) -> Iterator[Block]:
+        yield from blocks
+        if isinstance(self._given, PyDataset):
+            self._given.on_epoch_end()
+        if not self._continues:
+            self._drop()
+
+    def _begin(self) -> None:
+        if isinstance(self._given, PyDataset):
+            self._given.on_epoch_begin()
+
+    def close(self) -> None:
+        """Ends the thread of an epoch that is not finished."""
+        if self._thread is None or self._thread.close(wait=True):
+            self._drop()
+
+    def _drop(self) -> None:
+        """Lets go of an iterator that was made here."""
+        iterator, self._iterator = self._iterator, None
+        if iterator is not self._given and hasattr(iterator, "close"):
+            with contextlib.suppress(Exception):
+                iterator.close()
+
+    # ---- Items ----
+
+    def _items(self, limit: int | None) -> Iterator[Any]:
+        """What the object gives in an epoch."""
+        given = 0
+        while limit is None or given < limit:
+            fresh = self._iterator is None
+            if self._iterator is None:
+                self._iterator = self._iterate()
+            try:
+                item = next(self._iterator)
+            except StopIteration:
+                self._iterator = None
+                self.exhausted = self._one_shot
+                if given or fresh or self._one_shot:
+                    return
+                continue  # the epoch before took the last one
+            given += 1
+            yield item
+
+    def _iterate(self) -> Iterator[Any]:
+        given = self._given
+        if not isinstance(given, PyDataset):
+            return iter(given)
+        count = given.num_batches
+        if count is None:
+            indices: Any = iter(int, 1)
+            indices = (i for i, _ in enumerate(indices))
+        else:
+            indices = range(count) if self._shuffle is None else self._shuffle(count).tolist()
+        if given.workers > 1:
+            return InOrder(given.__getitem__, indices, given.workers, given.max_queue_size)
+        return (given[i] for i in indices)
+
+    # ---- Batches ----
+
+    def _batch(self, item: Any) -> _Batch:
+        """A batch in arrays. What was seen before takes the short way."""
+        leaves, tree = jax.tree.flatten(self._unpacked(item))
+        if all(isinstance(leaf, np.ndarray | jax.Array) and leaf.ndim for leaf in leaves):
+            kind = self._kinds.get((tree, *((leaf.shape[1:], leaf.dtype) for leaf in leaves)))
+            rows = leaves[0].shape[0] if leaves else 0
+            if kind is not None and rows and all(leaf.shape[0] == rows for leaf in leaves):
+                self._count += 1
+                return _Batch(leaves, kind, rows)
+        return self._checked(item)
+
+    def _unpacked(self, item: Any) -> tuple[Any, Any, Any]:
+        x, y, sample_weight = unpacked(item, self._where)
+        return (x, None, None) if self._inputs_only else (x, y, sample_weight)
+
+    def _checked(self, item: Any, look_for_nan: bool = False) -> _Batch:
+        x, y, sample_weight = given = self._unpacked(item)
+        where = f"{self._where}, batch {self._count + 1}"
+        data = ArrayData.check(x, y, sample_weight, where, look_for_nan)
+        leaves, tree = jax.tree.flatten(data.tree())
+        shapes, types = tuple(leaf.shape[1:] for leaf in leaves), tuple(leaf.dtype for leaf in leaves)
+        kind = self._kinds.setdefault((tree, *zip(shapes, types, strict=True)), Kind(tree, shapes, types))
+        raw, structure = jax.tree.flatten(given)
+        if structure == tree and all(isinstance(leaf, np.ndarray) for leaf in raw):  # such as float64, which becomes float32
+            self._kinds.setdefault((tree, *((leaf.shape[1:], leaf.dtype) for leaf in raw)), kind)
+        self._count += 1
+        return _Batch(leaves, kind, data.rows)
+
+    def _blocks(self) -> Iterator[Block]:
+        """The blocks of an epoch. Runs in the thread."""
+        filling: _Filling | None = None
+        failed: Exception | None = None
+        peeked, self._peeked = self._peeked, []
+        items = self._items(None if self.steps is None else self.steps - len(peeked))
+        try:
+            for batch in self._timed(peeked, items):
+                if filling is not None and not filling.takes(batch):
+                    yield filling.block()
+                    filling = None
+                if filling is None:
+                    alike = batch.rows == self.batch_size and batch.kind is self._kind
+                    filling = _Filling(batch, self._plan.capacity if alike else 1)
+                filling.add(batch)
+                if filling.is_full(self._took):
+                    yield filling.block()
+                    filling = None
+        except Exception as error:  # the batches before it come first
+            failed = error
+        if filling is not None:
+            yield filling.block()
+        if failed is not None:
+            raise failed
+
+    def _timed(self, peeked: list[Any], items: Iterator[Any]) -> Iterator[_Batch]:
+        """Batches; ``_took`` is the time that the last one took."""
+        for source in (peeked, items):
+            started = time.perf_counter()
+            for item in source:
+                batch = self._batch(item)
+                self._took = time.perf_counter() - started
+                yield batch
+                started = time.perf_counter()
+
+
+class _Filling:
+    """A block that is being filled."""
+
+    def __init__(self, first: _Batch, capacity: int):
+        self.kind, self.rows, self.steps = first.kind, first.rows, 0
+        self.capacity = capacity
+        self.started = time.perf_counter()
+        if self.capacity == 1 and any(isinstance(leaf, jax.Array) for leaf in first.leaves):
+            self.arrays = None
+            return
+        size = self.capacity * self.rows
+        self.arrays = [aligned((size, *shape), dtype) for shape, dtype in zip(first.kind.shapes, first.kind.dtypes, strict=True)]
+
+    def takes(self, batch: _Batch) -> bool:
+        return batch.kind is self.kind and batch.rows == self.rows
+
+    def add(self, batch: _Batch) -> None:
+        """Copies a batch."""
+        if self.arrays is None:  # what JAX has cannot change
+            self.made = [leaf if isinstance(leaf, jax.Array) else jax.device_put(np.array(leaf)) for leaf in batch.leaves]
+        else:
+            at = slice(self.steps * self.rows, (self.steps + 1) * self.rows)
+            for array, leaf in zip(self.arrays, batch.leaves, strict=True):
+                np.copyto(array[at], leaf, casting="unsafe")
+        self.steps += 1
+
+    def is_full(self, took: float) -> bool:
+        """Whether it should go out: it is full, or another batch would take too long."""
+        return self.steps == self.capacity or time.perf_counter() - self.started + took > _HURRY
+
+    def block(self) -> Block:
+        if self.arrays is not None:
+            for array in self.arrays:
+                array[self.steps * self.rows :] = 0
+            self.made = jax.device_put(self.arrays)
+        return Block(self.made, self.steps * self.rows, self.steps, self.rows, kind=self.kind)
+
+
+def unpacked(item: Any, where: str) -> tuple[Any, Any, Any]:
+    """``(x, y, sample_weight)`` of what an iterator gave: ``x``, ``(x,)``, ``(x, y)`` or ``(x, y, sample_weight)``."""
+    if not isinstance(item, tuple | list) or hasattr(item, "_fields"):
+        return item, None, None
+    if not 1 <= len(item) <= 3:
+        raise DataError(
+            f"{where}: a batch is a {type(item).__name__} of {len(item)}; expected x, (x,), (x, y) or (x, y, sample_weight). "
+            "Several inputs go into one x: ((a, b), y)."
+        )
+    return (*item, None, None)[:3]  # type: ignore[return-value]
+
+
+def _length(given: Any) -> int | None:
+    """The number of batches, where the object knows it."""
+    if isinstance(given, PyDataset):
+        return given.num_batches
+    try:
+        return len(given)
+    except Exception:  # no __len__, or (of tf.data) one that raises
+        return None
+
+
+def _is_endless(given: Any) -> bool:
+    if isinstance(given, PyDataset):
+        return given.num_batches is None
+    return hasattr(given, "cardinality") and int(given.cardinality()) == -1  # tf.data's sign for it
