@@ -1,33 +1,16 @@
-"""Optimizers take Keras's steps, keep their state in variables, and can be whatever optax offers."""
+"""Optimizers keep their state in variables, and can be whatever optax offers."""
 
 import jax.numpy as jnp
-import keras
 import numpy as np
 import optax
 import pytest
 
 import pellucid
 from pellucid import optimizers
+from tests.optimizers.rules import RULES
 
 START = np.array([1.0, -2.0, 3.0], "float32")
 GRADIENTS = [np.array(g, "float32") for g in ([0.1, -0.2, 0.0], [1.0, 2.0, -3.0], [0.5, 0.5, 0.5], [-1.0, 0.0, 2.0], [0.01, 0.02, 0.03])]
-
-RULES = {
-    "SGD": lambda k: k.optimizers.SGD(0.1),
-    "SGD, default": lambda k: k.optimizers.SGD(),
-    "SGD with momentum": lambda k: k.optimizers.SGD(0.1, momentum=0.9),
-    "SGD with Nesterov's momentum": lambda k: k.optimizers.SGD(0.1, momentum=0.7, nesterov=True),
-    "Adam": lambda k: k.optimizers.Adam(0.1),
-    "Adam, default": lambda k: k.optimizers.Adam(),
-    "Adam, options": lambda k: k.optimizers.Adam(0.1, beta_1=0.5, beta_2=0.8, epsilon=1e-2),
-    "AdamW": lambda k: k.optimizers.AdamW(0.1),
-    "AdamW, options": lambda k: k.optimizers.AdamW(0.1, weight_decay=0.3, beta_1=0.6, epsilon=1e-3),
-    "RMSprop": lambda k: k.optimizers.RMSprop(0.1),
-    "RMSprop, default": lambda k: k.optimizers.RMSprop(),
-    "RMSprop with momentum": lambda k: k.optimizers.RMSprop(0.1, rho=0.7, momentum=0.8),
-    "RMSprop, centered": lambda k: k.optimizers.RMSprop(0.1, centered=True, epsilon=1e-3),
-    "RMSprop, centered with momentum": lambda k: k.optimizers.RMSprop(0.1, centered=True, momentum=0.5),
-}
 
 
 def steps(optimizer, variable, rates=None):
@@ -39,21 +22,6 @@ def steps(optimizer, variable, rates=None):
         optimizer.apply_gradients([(jnp.asarray(gradient), variable)])
         values.append(np.array(variable.value, copy=True))
     return values
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_steps_are_those_of_keras(rule):
-    ours = steps(RULES[rule](pellucid), pellucid.Variable(START))
-    theirs = steps(RULES[rule](keras), keras.Variable(START))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_steps_at_changing_learning_rates_are_those_of_keras(rule):
-    rates = [0.1, 0.02, 0.02, 0.3, 0.0]
-    ours = steps(RULES[rule](pellucid), pellucid.Variable(START), rates)
-    theirs = steps(RULES[rule](keras), keras.Variable(START), rates)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_schedule_is_asked_for_the_rate_of_each_step():
@@ -113,7 +81,7 @@ def test_slots_are_named_after_what_they_are_and_their_variable():
     weights = [pellucid.Variable(START, name="kernel"), pellucid.Variable(START[:1], name="bias")]
     for optimizer, kinds, shared in (
         (optimizers.Adam(0.1), ["momentum", "velocity"], ["power_1", "power_2"]),
-        (optimizers.SGD(0.1, momentum=0.9, name="opt"), ["trace"], []),
+        (optimizers.SGD(0.1, momentum=0.9, name="opt"), ["momentum"], []),
         (optimizers.get(optax.chain(optax.trace(0.5), optax.trace(0.9))), ["0/trace", "1/trace"], []),
         (optimizers.get(optax.adam(0.1)), ["mu", "nu"], ["count"]),
     ):
@@ -225,13 +193,6 @@ def test_get_takes_names_classes_configs_and_optax(given, kind):
     assert optimizers.get(with_settings) is with_settings
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_a_config_makes_an_equal_optimizer(rule):
-    optimizer = RULES[rule](pellucid)
-    copy = type(optimizer)(**optimizer.get_config())
-    np.testing.assert_array_equal(steps(copy, pellucid.Variable(START)), steps(RULES[rule](pellucid), pellucid.Variable(START)))
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -281,7 +242,6 @@ def test_fit_trains_with_an_optax_transformation():
         (lambda: optimizers.Adam(float("nan")), ["Adam", "learning_rate=nan"]),
         (lambda: optimizers.SGD(0.1, momentum=1.5), ["momentum=1.5"]),
         (lambda: optimizers.Adam(beta1=0.9), ["Adam", "beta1"]),
-        (lambda: optimizers.Adam(amsgrad=True), ["amsgrad"]),
         (lambda: optimizers.get("sdg"), ["'sdg'", "'SGD'"]),
         (lambda: optimizers.get(3), ["3", "optimizer"]),
         (lambda: optimizers.SGD(0.1).apply([jnp.zeros(2)], [pellucid.Variable(START)]), ["(2,)", "(3,)"]),

@@ -93,10 +93,10 @@ def test_a_closed_feed_gathers_no_more_rows():
             gathered.append(span)
             return super()._gather(span, order)
 
-    gathered = []
+    gathered, before = [], feed_threads()
     feed = Counting([np.zeros((2000, 2), "float32")], Plan(1, 1, False))
     next(feed.epoch())
-    thread = feed._threads._thread
+    (thread,) = [t for t in feed_threads() if t not in before]
     feed.close()
     thread.join(10)
     assert len(gathered) < 20

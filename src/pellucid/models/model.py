@@ -685,9 +685,7 @@ class Model(Connected):
         settings = self._machine.settings
         if settings is None or not self.trainable_weights:
             return None
-        specs = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.trainable_weights]
-        leaves = jax.tree.leaves(jax.eval_shape(settings.optimizer.transformation(0.0).init, specs))
-        return sum(leaf.size for leaf in leaves), sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        return settings.optimizer.state_size(self.trainable_weights)
 
     def report(self, path: str | os.PathLike = "report.html") -> str:
         """Writes one page, which works offline: the story of ``call``, the graph, the curves and times of the last fit.

@@ -299,7 +299,7 @@ def fit(
     with contextlib.ExitStack() as sources:
         source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, _Orders() if shuffle else None, training=True)
         sources.callback(source.close)
-        params = {"epochs": epochs, "steps": source.batches, "verbose": verbose}
+        params = {"epochs": epochs, "steps": source.wanted, "verbose": verbose}
         history = History()
         others = CallbackList(callbacks or (), machine.layer, params, history)
         machine.history, machine.stop_training, machine.phases = history, False, phases
@@ -346,7 +346,7 @@ def _one_epoch(
     callbacks.call("on_epoch_begin", epoch, {})
     runner.reset(epoch + 1)
     if bar:
-        bar.begin(f"Epoch {epoch + 1}/{epochs} ", source.batches)
+        bar.begin(f"Epoch {epoch + 1}/{epochs} ", source.wanted)
     with runner.machine.epoch():
         steps, last = _one_pass(runner, phases.over("data", source.epoch()), "train", callbacks, bar)
     if last is None:
@@ -406,7 +406,7 @@ class _Tester:
         callbacks.call("on_test_begin", {})
         self.runner.reset()
         if bar:
-            bar.begin("", self.source.batches)
+            bar.begin("", self.source.wanted)
         steps, last = _one_pass(self.runner, self.source.epoch(), "test", callbacks, bar)
         wanted = self.source.steps
         if last is None or (wanted is not None and steps < wanted):
@@ -537,7 +537,7 @@ def evaluate(
     _positive_or_none("evaluate", "batch_size", batch_size)
     _positive_or_none("evaluate", "steps", steps)
     with contextlib.closing(source_of(x, y, sample_weight, "evaluate", batch_size, steps)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.batches})
+        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
         return _Tester(machine, source, "evaluate", "evaluate", listeners).run(listeners, _bar(verbose))
 
 
@@ -549,12 +549,12 @@ def predict(
     _positive_or_none("predict", "steps", steps)
     bar = _bar(verbose)
     with contextlib.closing(source_of(x, None, None, "predict", batch_size, steps, inputs_only=True)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.batches})
+        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
         listens, each_step = (listeners.listens("predict", to_each_step=each) for each in (False, True))
         runner = _runner(machine, "predict", source, "predict", each_step)
         listeners.call("on_predict_begin", {})
         if bar:
-            bar.begin("", source.batches)
+            bar.begin("", source.wanted)
         pieces: list[Any] = []
         before = 0
         for block in source.epoch():

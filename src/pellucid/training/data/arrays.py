@@ -112,7 +112,8 @@ def _without_frames(tree: Any) -> Any:
 
 def _array(leaf: Any, name: str, where: str) -> Any:
     if not isinstance(leaf, jax.Array):
-        leaf = np.asarray(leaf.detach().cpu() if hasattr(leaf, "detach") else leaf)  # a tensor of PyTorch may carry gradients
+        leaf = leaf.detach().cpu() if hasattr(leaf, "detach") else leaf  # a tensor of PyTorch may carry gradients
+        leaf = np.asarray(leaf.numpy() if hasattr(leaf, "numpy") and not hasattr(leaf, "__array__") else leaf)
     if leaf.dtype.kind in "OUSMmV" and not dtypes.is_float(leaf.dtype):
         raise DataError(
             f"{where}: {name} has dtype {leaf.dtype}, which is not numeric. Convert it to numbers first, for example "

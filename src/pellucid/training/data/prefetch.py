@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,19 +13,44 @@ _AHEAD = 2  # blocks that wait on the device
 _PATIENCE = 2.0  # seconds that the end of an epoch waits for an item which is being made
 
 
+class Worker:
+    """A thread that does one thing after the other: files and databases may be used in the thread only that opened them."""
+
+    def __init__(self) -> None:
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._work, name="pellucid-feed", daemon=True)
+        self.thread.start()
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+            del task  # and what it holds
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Enters a task."""
+        self._tasks.put(task)
+
+    def end(self) -> None:
+        """Ends the thread after the tasks entered so far."""
+        self._tasks.put(None)
+
+
 class Prefetch:
     """The items of an iterator, in order, taken by a thread. What the iterator raises is raised here, after the items before it.
 
     Args:
         items: where they come from. Only the thread touches it.
+        worker: the thread, by default a new one, which ends with the items.
     """
 
-    def __init__(self, items: Iterable[Any]):
+    def __init__(self, items: Iterable[Any], worker: Worker | None = None):
         self._ready: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
-        self._stop = threading.Event()
+        self._stop, self._done = threading.Event(), threading.Event()
         self._ended = False
-        self._thread = threading.Thread(target=self._work, args=(items,), name="pellucid-feed", daemon=True)
-        self._thread.start()
+        own = Worker() if worker is None else worker
+        own.do(functools.partial(self._work, items))
+        if worker is None:
+            own.end()
 
     def _work(self, items: Iterable[Any]) -> None:
         try:
@@ -35,6 +61,8 @@ class Prefetch:
             self._put(("end", None))
         except BaseException as error:
             self._put(("error", error))
+        finally:
+            self._done.set()
 
     def _put(self, entry: tuple[str, Any]) -> None:
         while not self._stop.is_set():
@@ -57,7 +85,7 @@ class Prefetch:
         raise StopIteration
 
     def close(self, wait: bool = False) -> bool:
-        """Ends the thread of an epoch that is not finished. Returns whether it has ended.
+        """Takes no more items. Returns whether the thread is done with them.
 
         Args:
             wait: whether to wait, for a short time, until the item that is being made is done.
@@ -69,9 +97,7 @@ class Prefetch:
                 self._ready.get_nowait()
                 continue
             break
-        if wait:
-            self._thread.join(_PATIENCE)
-        return not self._thread.is_alive()
+        return self._done.wait(_PATIENCE if wait else 0)
 
 
 class InOrder:

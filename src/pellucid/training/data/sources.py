@@ -51,7 +51,12 @@ class Arrays:
     @property
     def batches(self) -> int:
         """Batches of an epoch that there are."""
-        return min(self.steps or self.length, self.length)
+        return min(self.wanted, self.length)
+
+    @property
+    def wanted(self) -> int:
+        """Batches that an epoch should have."""
+        return self.steps or self.length
 
     def open(self, plan: Plan) -> None:
         """Takes the layout of blocks."""

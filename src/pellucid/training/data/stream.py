@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from pellucid.errors import DataError
 from pellucid.training.data.arrays import ArrayData
 from pellucid.training.data.feed import Block, Plan, aligned
-from pellucid.training.data.prefetch import InOrder, Prefetch
+from pellucid.training.data.prefetch import InOrder, Prefetch, Worker
 from pellucid.training.data.pydataset import PyDataset
 
 JOINED = 64  # batches of a block, at most: the cost of a dispatch is nothing then
@@ -80,30 +81,43 @@ class Stream:
         self._given, self._where, self._shuffle, self._continues = given, where, shuffle, continues
         self.steps, self.length = steps, _length(given)
         self._iterator: Iterator[Any] | None = None
-        self._one_shot = not isinstance(given, PyDataset) and iter(given) is given
+        # iterators of Python itself cannot begin anew; one that a class defines may
+        self._one_shot = hasattr(given, "__next__") and not isinstance(getattr(type(given), "__iter__", None), types.FunctionType)
         self._kinds: dict[Any, Kind] = {}
         self._count = 0  # of batches so far
-        self._thread: Prefetch | None = None
+        self._running: Prefetch | None = None
         self.exhausted = False
         if steps is None and self.length is None and _is_endless(given):
             argument = "steps_per_epoch" if where == "fit" else "validation_steps" if "validation" in where else "steps"
             raise ValueError(f"{where}: the {type(given).__name__} has no end; expected {argument}=…, the number of batches to take.")
-        self._begin()
-        peeked = list(self._items(1))
-        if not peeked:
-            raise DataError(f"{where}: the {type(given).__name__} gave no batch; expected at least one.")
-        self._peeked = peeked
-        first = self._checked(peeked[0], look_for_nan=True)
+        self._worker = Worker()
+        try:
+            first = self._peek()
+            self._count = 0  # it is taken again, as the first of an epoch
+        except BaseException:
+            self.close()
+            raise
         self.sample = ArrayData(*jax.tree.unflatten(first.kind.tree, first.leaves))
         self._kind, self.rows, self.batch_size = first.kind, first.rows, first.rows
         # arrays on an accelerator stay there
         self.joins = jax.default_backend() == "cpu" or not any(isinstance(leaf, jax.Array) for leaf in first.leaves)
         self._plan = Plan(first.rows, 1, False)
 
+    def _peek(self) -> _Batch:
+        """Takes the first batch, which says what batches are like."""
+        self._begin()
+        self._running = Prefetch(self._items(1), self._worker)
+        self._peeked = list(self._running)
+        if not self._peeked:
+            raise DataError(f"{self._where}: the {type(self._given).__name__} gave no batch; expected at least one.")
+        return self._checked(self._peeked[0], look_for_nan=True)
+
     @property
     def batches(self) -> int | None:
         """Batches of an epoch, where that is known."""
         return self.steps or self.length
+
+    wanted = batches
 
     # ---- Epochs ----
 
@@ -118,8 +132,8 @@ class Stream:
         """The blocks of one epoch."""
         if not self._peeked:
             self._begin()
-        self._thread = Prefetch(self._blocks())
-        return self._until_end(self._thread)
+        self._running = Prefetch(self._blocks(), self._worker)
+        return self._until_end(self._running)
 
     def _until_end(self, blocks: Prefetch) -> Iterator[Block]:
         yield from blocks
@@ -133,9 +147,10 @@ class Stream:
             self._given.on_epoch_begin()
 
     def close(self) -> None:
-        """Ends the thread of an epoch that is not finished."""
-        if self._thread is None or self._thread.close(wait=True):
+        """Ends the thread, also in an epoch that is not finished."""
+        if self._running is None or self._running.close(wait=True):
             self._drop()
+        self._worker.end()
 
     def _drop(self) -> None:
         """Lets go of an iterator that was made here."""

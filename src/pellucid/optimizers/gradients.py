@@ -1,0 +1,45 @@
+"""What is done to gradients before a rule sees them, and the checks of an optimizer's numbers."""
+
+from __future__ import annotations
+
+import math
+import numbers as number_types
+from typing import Any
+
+import jax.numpy as jnp
+
+
+def clip_each_norm(grads: list[Any], limit: float) -> list[Any]:
+    """``g * limit / max(|g|, limit)`` for each gradient by itself."""
+    return [g * limit / jnp.maximum(_norm([g]), limit).astype(g.dtype) for g in grads]
+
+
+def clip_common_norm(grads: list[Any], limit: float) -> list[Any]:
+    """``g * min(1, limit / |all gradients|)``. Where the norm is not finite, NaN: it must not look like a good step."""
+    norm = _norm(grads)
+    scale = limit * jnp.minimum(1 / norm, 1 / limit) + (norm - norm)
+    return [g * scale.astype(g.dtype) for g in grads]
+
+
+def clip_values(grads: list[Any], limit: float) -> list[Any]:
+    """Each element to ``[-limit, limit]``."""
+    return [jnp.clip(g, -limit, limit) for g in grads]
+
+
+def _norm(grads: list[Any]) -> Any:
+    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in grads))
+
+
+def check_range(owner: str, low: float, high: float = math.inf, **numbers: Any) -> None:
+    """Raises unless each number that is given, and not None, lies in ``[low, high]``."""
+    for name, value in numbers.items():
+        if value is not None and not low <= value <= high:
+            expected = f"a number of at least {low:g}" if high == math.inf else f"a number in [{low:g}, {high:g}]"
+            raise ValueError(f"{owner}: {name}={value!r}; expected {expected}.")
+
+
+def check_count(owner: str, low: int, **numbers: Any) -> None:
+    """Raises unless each number that is given, and not None, is an int of at least ``low``."""
+    for name, value in numbers.items():
+        if value is not None and (not isinstance(value, number_types.Integral) or isinstance(value, bool) or value < low):
+            raise ValueError(f"{owner}: {name}={value!r}; expected an int of at least {low}, or None.")
