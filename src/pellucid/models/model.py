@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ import jax
 from pellucid import optimizers
 from pellucid.core import frame
 from pellucid.core.explain import filtered
+from pellucid.core.files import write_whole
 from pellucid.core.given import Given
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Held, is_calling
@@ -690,17 +690,22 @@ class Model(Connected):
     def report(self, path: str | os.PathLike = "report.html") -> str:
         """Writes one page, which works offline: the story of ``call``, the graph, the curves and times of the last fit.
 
+        Among the times, that of the validations is apart from that of the steps of training.
+
         Args:
-            path: of the HTML file.
+            path: of the HTML file. Where writing fails, the one that was there before stays as it is.
 
         Returns:
             The path.
+
+        Raises:
+            OSError: where the file cannot be written.
         """
         graph, phases = self.graph, self._machine.phases
         drawing = "" if graph is None else graph._repr_html_()
         history = {} if self._machine.history is None else self._machine.history.history
         times = {} if phases is None else phases.seconds()
-        pathlib.Path(path).write_text(report(type(self).__name__, self.ledger, graph, drawing, history, times), encoding="utf-8")
+        write_whole(path, report(type(self).__name__, self.ledger, graph, drawing, history, times))
         return os.fspath(path)
 
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:

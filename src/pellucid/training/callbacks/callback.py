@@ -17,8 +17,27 @@ _HOOKS = (
 class Callback:
     """Override the hooks that you need. ``self.model`` is the model; ``self.model.stop_training = True`` ends ``fit``.
 
-    A callback that overrides a batch hook is called after each step, so that dispatches are one step long. One that only reads
-    the logs may say ``reads_logs_only = True``: it is then called once for each dispatch, with the logs at its end.
+    The logs of a batch hook are the means of the epoch so far; ``logs.batch`` has the losses and metrics of the batch alone.
+
+    A callback that overrides a batch hook is called right after each step, so that dispatches are one step long, and
+    ``stop_training`` ends training after that very batch. One that only reads the logs may say ``reads_logs_only = True``. Many
+    steps may then go in one dispatch, and it is called for each of them afterwards; ``stop_training`` acts at the dispatch's end.
+
+    Example:
+        >>> import numpy as np, pellucid
+        >>> class Losses(pellucid.callbacks.Callback):
+        ...     reads_logs_only = True
+        ...     def __init__(self):
+        ...         self.losses = []
+        ...     def on_train_batch_end(self, batch, logs=None):
+        ...         self.losses.append(logs.batch["loss"])
+        >>> model = pellucid.Sequential([pellucid.layers.Dense(1, kernel_initializer="zeros")])
+        >>> model.compile(pellucid.optimizers.SGD(0.0), "mse")
+        >>> seen = Losses()
+        >>> y = np.array([[1.0], [2.0], [3.0]])
+        >>> history = model.fit(np.ones((3, 1)), y, batch_size=1, shuffle=False, callbacks=[seen], verbose=0)
+        >>> seen.losses, round(history.history["loss"][0], 3)
+        ([1.0, 4.0, 9.0], 4.667)
     """
 
     reads_logs_only = False
@@ -56,7 +75,7 @@ class Callback:
         self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """After a step, with the means of the epoch so far."""
+        """After a step, with the means of the epoch so far, and in ``logs.batch`` the values of the batch alone."""
         self.on_batch_end(batch, logs)
 
     def on_test_begin(self, logs: Any = None) -> None:
