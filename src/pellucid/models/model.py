@@ -239,6 +239,7 @@ class Model(Connected):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -259,7 +260,9 @@ class Model(Connected):
             validation_split: share of the last rows kept for validation.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or something that iterates over batches.
             shuffle: whether the rows are put in a new order in each epoch; of a ``PyDataset`` the batches.
-            sample_weight: weight of each row in the loss.
+            class_weight: weights of classes, such as ``{0: 1.0, 1: 5.0}``, by which the rows' losses are multiplied; other classes have
+                1. "balanced" gives all classes the same weight in all. With several outputs a dict of them by output name, or a list.
+            sample_weight: weight of each row in the loss, or of each time step (rows, steps); with several outputs a dict or a list.
             initial_epoch: number of epochs done before.
             steps_per_epoch: steps of an epoch; by default until all data were seen. The next epoch goes on where one ended.
             validation_steps: steps of a validation, from the first row on; by default all.
@@ -284,6 +287,7 @@ class Model(Connected):
             validation_split,
             validation_data,
             shuffle,
+            class_weight,
             sample_weight,
             initial_epoch,
             steps_per_epoch,

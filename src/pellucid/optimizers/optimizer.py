@@ -171,6 +171,11 @@ class Optimizer:
         return self.schedule, *plain
 
     @property
+    def built_for(self) -> tuple[Variable, ...]:
+        """The variables of ``build``, or of the first update."""
+        return self._built_for or ()
+
+    @property
     def built(self) -> bool:
         """Whether there are slots for some variables."""
         return self._built_for is not None

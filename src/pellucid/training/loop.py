@@ -24,6 +24,7 @@ from pellucid.training import nonfinite, steps
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source, is_arrays, source_of, split_off
+from pellucid.training.data.classes import weigher
 from pellucid.training.data.stream import JOINED, Kind
 from pellucid.training.eager import EagerRunner
 from pellucid.training.machine import Machine
@@ -284,6 +285,7 @@ def fit(
     validation_split: float,
     validation_data: Any,
     shuffle: bool,
+    class_weight: Any,
     sample_weight: Any,
     initial_epoch: int,
     steps_per_epoch: int | None,
@@ -306,7 +308,9 @@ def fit(
         y = sample_weight = None
     bar = _bar(verbose)
     with contextlib.ExitStack() as sources:
-        source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, _Orders() if shuffle else None, training=True)
+        weigh = None if class_weight is None else weigher(class_weight, _output_names(machine), is_arrays(x))
+        orders = _Orders() if shuffle else None
+        source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, orders, training=True, weigh=weigh)
         sources.callback(source.close)
         params = {"epochs": epochs, "steps": source.wanted, "verbose": verbose}
         history = History()
@@ -337,8 +341,13 @@ def fit(
             raise
         finally:
             phases.stop()
+    machine.finalize_weights()
     others.call("on_train_end", logs)
     return history
+
+
+def _output_names(machine: Machine) -> list[str] | None:
+    return None if machine.captures.last is None else machine.captures.last.output_names
 
 
 def _one_epoch(
@@ -358,6 +367,7 @@ def _one_epoch(
         bar.begin(f"Epoch {epoch + 1}/{epochs} ", source.wanted)
     with runner.machine.epoch():
         steps, last = _one_pass(runner, phases.over("data", source.epoch()), "train", callbacks, bar)
+    runner.machine.apply_waiting_gradients()
     if last is None:
         _warn(f"fit: the data ran out before epoch {epoch + 1}; training ends. Expected steps_per_epoch * epochs batches.")
         if bar:
