@@ -1,6 +1,7 @@
 """Optimizers take Keras's steps, with Keras's names, arguments and defaults."""
 
 import inspect
+import json
 
 import keras
 import numpy as np
@@ -114,6 +115,20 @@ def test_arguments_defaults_and_config_are_those_of_keras(rule):
     given = {n: 0.125 if n in ("learning_rate", "epsilon") else p.default for n, p in known.items() if n != "kwargs"}
     given["name"] = "other"
     assert equal(ours(**given).get_config(), theirs(**given).get_config())
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras's variables
+@pytest.mark.parametrize("rule", ["SGD", "AdamW", "Muon"])
+def test_each_library_reads_what_the_other_wrote(rule):
+    name = type(ONE_EACH[rule](pellucid)).__name__
+    ours, theirs = (
+        getattr(k.optimizers, name)(k.optimizers.schedules.CosineDecay(0.5, 8, warmup_target=1.0, warmup_steps=2), clipnorm=0.5, name="x")
+        for k in (pellucid, keras)
+    )
+    written = [json.loads(json.dumps(k.optimizers.serialize(o))) for k, o in ((pellucid, ours), (keras, theirs))]
+    assert written[0] == written[1]
+    assert keras.optimizers.deserialize(written[0]).get_config() == theirs.get_config()
+    assert pellucid.optimizers.deserialize(written[1]).get_config() == ours.get_config()
 
 
 def equal(ours, theirs):

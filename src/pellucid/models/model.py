@@ -25,7 +25,7 @@ from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
 from pellucid.models.ends import layers_of
-from pellucid.models.network import Connected
+from pellucid.models.functional import Configured
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Objective, Settings
@@ -37,7 +37,7 @@ from pellucid.training.preflight import Preflight, preflight
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
 
 
-class Model(Connected):
+class Model(Configured):
     """A layer that can be trained. Subclass it: make layers in ``__init__`` and connect them in ``call``.
 
     ``call`` runs once: what it produced is ``model.graph``, and ``model.explain()`` says when and why it ran.
