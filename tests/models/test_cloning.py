@@ -7,6 +7,7 @@ import json
 import jax.numpy as jnp
 import keras
 import numpy as np
+import optax
 import pytest
 
 import pellucid
@@ -155,6 +156,14 @@ def test_a_compiled_model_is_compiled_again():
     x, y = random_data(0, (20, 3), (20, 2))
     a, b = (m.fit(x, y, epochs=2, shuffle=False, verbose=0).history for m in (model, again))
     assert a == b and "mae" in a
+
+
+def test_a_transformation_of_optax_is_left_out_with_a_warning():
+    model = Sequential([Input((3,)), layers.Dense(2)])
+    model.compile(optax.sgd(0.1), "mse")
+    with pytest.warns(UserWarning, match=r"optimizer of 'sequential' is a transformation of optax.*Call compile on the model"):
+        text = model.to_json()
+    assert not model_from_json(text).compiled
 
 
 def test_what_to_json_writes_is_what_keras_writes():

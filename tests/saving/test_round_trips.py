@@ -91,6 +91,18 @@ def test_the_arguments_arrive_in_the_config(cls):
             assert config[name] == value != plain[name], name
 
 
+RULES = [c for c in public(pellucid.optimizers) if c.__name__ not in ("Optimizer", "OptaxOptimizer")]
+
+
+@pytest.mark.parametrize("cls", RULES, ids=lambda c: c.__name__)
+def test_optimizers_are_written_and_read(cls):
+    original = cls(learning_rate=0.125)
+    data = through_json(saving.serialize_keras_object(original))
+    again = saving.deserialize_keras_object(data)
+    assert type(again) is cls and again.get_config() == original.get_config() and data["module"] == "keras.optimizers"
+    assert type(pellucid.optimizers.get(data)) is cls
+
+
 class Scaled(layers.Layer):
     def __init__(self, factor, shift=0.0, activation=None, **layer_args):
         super().__init__(**layer_args)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
-from pellucid import ops
+from pellucid import ops, optimizers
 from pellucid.core import jax_compat, naming, serialization
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object, serialize_keras_object
@@ -338,9 +339,16 @@ class Configured(Connected):
         return {"input_shape": shapes} if isinstance(shapes, tuple | list | dict) else None
 
     def get_compile_config(self) -> dict[str, Any] | None:
-        """What ``compile`` was given, as plain data, or None."""
+        """What ``compile`` was given, as plain data, or None: also for a transformation of optax, which is code, with a warning."""
         settings = self._machine.settings
         if settings is None:
+            return None
+        if isinstance(settings.optimizer, optimizers.OptaxOptimizer):
+            warnings.warn(
+                f"The optimizer of {self.name!r} is a transformation of optax, which cannot be written as plain data: what `compile` was "
+                "given is left out. Call compile on the model that is read.",
+                stacklevel=2,
+            )
             return None
         return {name: serialize_keras_object(getattr(settings, name)) for name in _COMPILED}
 
