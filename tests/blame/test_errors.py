@@ -275,6 +275,42 @@ def test_a_tensor_used_as_a_python_value(function, text, advice):
     assert "static_argnums" not in str(error)
 
 
+def in_a_format(self, x):
+    print(f"mean {ops.mean(x):.3f}")
+    return self.wide(x)
+
+
+def in_the_format_method(self, x):
+    print("mean {:.3f}".format(ops.mean(x)))  # noqa: UP032
+    return self.wide(x)
+
+
+def as_a_percent_format(self, x):
+    print("mean %.3f" % ops.mean(x))  # noqa: UP031
+    return self.wide(x)
+
+
+def as_a_number(self, x):
+    print(float(ops.mean(x)))
+    return self.wide(x)
+
+
+@pytest.mark.parametrize("function", [in_a_format, in_the_format_method, as_a_percent_format, as_a_number])
+def test_a_printed_number_is_no_question_about_sizes_and_leads_to_pellucids_print(function):
+    model = Net(function)
+    model.compile("sgd", "mse")
+    with pytest.raises(TypeError) as caught:
+        model.fit(np.ones((4, 3), "float32"), np.ones((4, 4), "float32"), verbose=0)
+    assert f"test_errors.py:{line_of(function, 'print')}: print(" in notes_of(caught.value)
+    assert "pellucid.print(" in notes_of(caught.value)
+    assert len(model.ledger) == 1  # once: no second try
+
+
+def test_a_size_in_a_format_is_captured_at_the_present_size():
+    model = Net(lambda self, x: self.wide(x) + len(f"{x.shape[0]:5d}"))
+    np.testing.assert_allclose(model.predict(np.zeros((4, 3), "float32"), verbose=0), np.full((4, 4), 5.0))
+
+
 def for_in_tensor(self, x):
     return sum(row for row in x)[None] + self.w.sum()
 

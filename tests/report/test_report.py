@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import html.parser
+import os
+import pathlib
+import subprocess
+import sys
 import time
 
 import pytest
@@ -115,3 +119,40 @@ def test_names_of_classes_and_files_are_escaped(tmp_path):
         model.build((None, 3))
     model.report(tmp_path / "report.html")
     assert "<script>alert(1)</script>" not in (tmp_path / "report.html").read_text()
+
+
+FULL = """
+import pathlib, resource, sys
+import pellucid
+from pellucid import layers
+
+class Net(pellucid.Model):
+    def __init__(self):
+        super().__init__()
+        self.out = layers.Dense(1)
+    def call(self, x):
+        return self.out(x)
+
+model = Net()
+model.build((None, 3))
+model.graph.save("warm.png")
+pathlib.Path("warm.png").unlink()
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # as a full disk: a file ends after so many bytes
+save = {f"m.{ending}": model.graph.save for ending in ("svg", "html", "png", "json", "mmd", "dot")}
+plot = {"plot.svg": lambda file: pellucid.utils.plot_model(model, file)}
+for file, write in {**save, **plot, "report.html": model.report}.items():
+    try:
+        write(file)
+    except OSError as error:
+        print(error.filename)
+"""
+
+
+def test_where_the_disk_is_full_the_earlier_files_stay_whole(tmp_path):
+    names = ["m.svg", "m.html", "m.png", "m.json", "m.mmd", "m.dot", "plot.svg", "report.html"]
+    for name in names:
+        (tmp_path / name).write_text("a good one")
+    environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(pellucid.__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", FULL], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == names, done.stderr
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == dict.fromkeys(names, "a good one")

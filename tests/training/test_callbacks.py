@@ -146,18 +146,161 @@ def test_outputs_of_a_predicted_batch_are_those_of_its_rows():
     assert seen == [8, 8, 4]
 
 
-def test_a_callback_that_only_reads_logs_is_called_for_each_dispatch():
-    class Reads(Callback):
-        reads_logs_only = True
+class Records(Callback):
+    """Notes what batch hooks are given."""
 
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append((batch, logs["loss"]))
+    def __init__(self, reads_logs_only=False, stops_at=None):
+        self.reads_logs_only, self.stops_at = reads_logs_only, stops_at
+        self.begun, self.means, self.batches = [], [], []
 
-    x, y = data(32)
-    seen = []
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begun.append(batch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        assert self.begun[-1] == batch
+        self.means.append(dict(logs))
+        self.batches.append(dict(logs.batch))
+        if batch == self.stops_at:
+            self.model.stop_training = True
+
+    on_test_batch_begin, on_test_batch_end = on_train_batch_begin, on_train_batch_end
+
+
+LOOPS = {"loops": {}, "loops of 3": {"steps_per_execution": 3}, "steps": {"steps_per_execution": 1}, "eager": {"run_eagerly": True}}
+
+
+@pytest.mark.parametrize("reads_logs_only", [False, True])
+@pytest.mark.parametrize("form", LOOPS)
+def test_batch_hooks_get_the_true_logs_of_each_batch_beside_the_means(form, reads_logs_only):
+    x, y = data(26)
+    model = line(**LOOPS[form], metrics=["mae", pellucid.metrics.RootMeanSquaredError()])
+    model.build((None, 3))
+    other = line()
+    other.build((None, 3))
+    other.set_weights(model.get_weights())
+    seen = Records(reads_logs_only)
+    logs = model.fit(x, y, batch_size=4, shuffle=False, callbacks=[seen], verbose=0).history
+    errors = []
+    for start in range(0, 26, 4):
+        batch = slice(start, start + 4)
+        errors.append(np.asarray(other.predict_on_batch(x[batch]) - y[batch]))
+        other.train_on_batch(x[batch], y[batch])
+    assert seen.begun == list(range(7)) and len(seen.means) == len(seen.batches) == 7
+    for i, (means, own) in enumerate(zip(seen.means, seen.batches)):
+        for given, error in ((means, np.concatenate(errors[: i + 1])), (own, errors[i])):
+            expected = {"loss": np.mean(error**2), "mae": np.mean(np.abs(error)), "root_mean_squared_error": np.sqrt(np.mean(error**2))}
+            assert list(given) == list(expected)
+            np.testing.assert_allclose(list(given.values()), list(expected.values()), rtol=2e-5)
+    assert logs == {name: [value] for name, value in seen.means[-1].items()}
+    programs = [p for p in model.ledger.programs if p.purpose == "train"]
+    assert any(p.loop for p in programs) == (reads_logs_only and form.startswith("loops"))
+
+
+@pytest.mark.parametrize("reads_logs_only", [False, True])
+def test_evaluation_tells_each_batch_too(reads_logs_only):
+    x, y = data(26)
+    model = line(optimizer=pellucid.optimizers.SGD(0.0))
+    seen = Records(reads_logs_only)
+    loss = model.evaluate(x, y, batch_size=4, callbacks=[seen], verbose=0)
+    squares = (model.predict(x, verbose=0) - y) ** 2
+    np.testing.assert_allclose([b["loss"] for b in seen.batches], [squares[i : i + 4].mean() for i in range(0, 26, 4)], rtol=1e-5)
+    assert seen.begun == list(range(7)) and seen.means[-1]["loss"] == loss
+
+
+def test_logs_of_a_batch_hold_every_output_and_what_is_no_number():
+    class Counts(pellucid.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="counts")
+            self.total = self.add_weight(shape=(2,), name="total")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.total.assign_add(pellucid.ops.stack([pellucid.ops.sum(y_true > 0), pellucid.ops.sum(y_true <= 0)]))
+
+        def result(self):
+            return self.total.value
+
+        def reset_state(self):
+            self.total.assign(np.zeros(2))
+
+    class Two(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = pellucid.layers.Dense(1), pellucid.layers.Dense(1)
+
+        def call(self, x):
+            return {"a": self.a(x), "b": self.b(x)}
+
+    x, y = data(12)
+    model = Two()
+    model.compile("sgd", "mse", metrics={"a": [Counts()]})
+    seen = Records(reads_logs_only=True)
+    model.fit(x, {"a": y, "b": y}, batch_size=4, shuffle=False, callbacks=[seen], verbose=0)
+    assert list(seen.batches[0]) == list(seen.means[0]) == ["loss", "a_loss", "b_loss", "a_counts"]
+    positive = [int((y[i : i + 4] > 0).sum()) for i in (0, 4, 8)]
+    assert [b["a_counts"].tolist() for b in seen.batches] == [[n, 4 - n] for n in positive]
+    assert seen.means[-1]["a_counts"].tolist() == [sum(positive), 12 - sum(positive)]
+    for b in seen.batches:
+        np.testing.assert_allclose(b["loss"], b["a_loss"] + b["b_loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("reads_logs_only", [False, True])
+def test_a_step_of_the_users_own_tells_what_it_returned(reads_logs_only):
+    class Own(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = pellucid.layers.Dense(1)
+
+        def call(self, x):
+            return self.out(x)
+
+        def train_step(self, data):
+            x, y = data
+            loss = pellucid.ops.mean((self(x) - y) ** 2)
+            return {"z": loss, "a": loss + 1}
+
+    x, y = data(26)
+    model = Own()
+    model.compile("sgd")
+    seen = Records(reads_logs_only)
+    model.fit(x, y, batch_size=4, shuffle=False, callbacks=[seen], verbose=0)
+    squares = (model.predict(x, verbose=0) - y) ** 2
+    expected = [squares[i : i + 4].mean() for i in range(0, 26, 4)]
+    np.testing.assert_allclose([b["z"] for b in seen.batches], expected, rtol=1e-5)
+    assert seen.means == seen.batches and list(seen.means[0]) == ["z", "a"]
+
+
+def test_a_bad_batch_is_undone_beside_a_callback_that_reads():
+    x, y = data(24)
+    x[13] = np.nan
+    model = line(nan="raise", steps_per_execution=4)
+    seen = Records(reads_logs_only=True)
+    with pytest.warns(pellucid.DataWarning), pytest.raises(pellucid.NonFiniteError, match="batch 4"):
+        model.fit(x, y, batch_size=4, shuffle=False, callbacks=[seen], verbose=0)
+    assert all(np.isfinite(w).all() for w in model.get_weights()) and int(model.optimizer.iterations) == 3
+
+
+@pytest.mark.parametrize("reads_logs_only, done", [(False, 3), (True, 4)])
+def test_stop_training_acts_after_the_batch_or_after_the_dispatch_of_one_that_only_reads(reads_logs_only, done):
+    x, y = data(40)
     model = line(steps_per_execution=4)
-    history = model.fit(x, y, batch_size=4, callbacks=[Reads()], verbose=0).history
-    assert [batch for batch, _ in seen] == [3, 7] and seen[-1][1] == history["loss"][0]
+    seen = Records(reads_logs_only, stops_at=2)
+    model.fit(x, y, batch_size=4, callbacks=[seen], verbose=0)
+    assert len(seen.means) == done == int(model.optimizer.iterations)
+
+
+@pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end"])
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_stop_training_from_any_hook_stops_where_keras_does(hook, part):
+    hook = hook.replace("train", part).replace("epoch", "test" if part == "test" else "epoch")
+    steps, epochs = [], []
+    x, y = data(24)
+    for k in (pellucid, keras):
+        stops = type("Stops", (k.callbacks.Callback,), {hook: lambda self, *args, **kwargs: setattr(self.model, "stop_training", True)})()
+        model = k.Sequential([k.Input((3,)), k.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        epochs.append(model.fit(x, y, batch_size=4, epochs=3, validation_data=(x, y), callbacks=[stops], verbose=0).history)
+        steps.append(int(model.optimizer.iterations))
+    assert steps[0] == steps[1] and [len(h["loss"]) for h in epochs] == [1, 1] and list(epochs[0]) == list(epochs[1])
 
 
 def test_model_and_params_are_told_before_training():

@@ -82,6 +82,7 @@ _ALL_ROWS = (
     "Layers, ops and operators take all rows at once, and so does jax.vmap(function)(x); where a row needs the one before, loop with "
     "ops.scan(step, start, x). compile(run_eagerly=True) runs Python's loop."
 )
+_PRINT = "pellucid.print(text, tensor) prints it on every step, from inside the compiled program."
 _JOIN = "For `and`, `or`, `not` write &, |, ~, with brackets. "
 
 
@@ -113,9 +114,17 @@ def advice_on(error: Exception, line: str) -> str | None:
         return f"{_NO_VALUE} {_JOIN if joined else ''}{_REPEAT if re.match(r'while', line) else _CHOOSE}"
     if isinstance(error, jax.errors.TracerIntegerConversionError) or "iteration over a 0-d array" in message.lower():
         return f"{_NO_VALUE} {_GO_ALONG}"
+    if is_of_formatting(error):
+        return f"{_NO_VALUE} {_PRINT}"
     if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError) or "concrete value" in message:
-        return next((f"{_NO_VALUE} {advice}" for pattern, advice in _ON_VALUES if re.search(pattern, message)), None)
+        found = next((advice for pattern, advice in _ON_VALUES if re.search(pattern, message)), None)
+        return found and f"{_NO_VALUE} {_PRINT if line.startswith('print(') else found}"
     return next((advice for pattern, advice in _ON_SHAPES if re.search(pattern, message)), None)
+
+
+def is_of_formatting(error: Exception) -> bool:
+    """Whether an error comes from a traced value in a format such as ``f"{x:.3f}"``."""
+    return isinstance(error, TypeError) and re.search(r"format string passed to \w*Tracer\.__format__", str(error)) is not None
 
 
 def clearer(error: Exception) -> Exception:

@@ -17,7 +17,7 @@ from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, naming, seeds
-from pellucid.core.explain import users_line
+from pellucid.core.explain import is_of_formatting, users_line
 from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
@@ -299,13 +299,13 @@ def _may_be_about_sizes(error: Exception) -> bool:
     """Whether an error may come from the batch being symbolic, so that a capture at the present size may succeed.
 
     JAX refuses a symbolic size in many ways. What a user's line or ours raised by itself is no such refusal, nor is the use of
-    a traced value as a Python bool or number.
+    a traced value as a Python bool or number, or in a format.
     """
     if isinstance(error, jax_compat.InconclusiveSize):
         return True
-    return not isinstance(
-        error, CaptureError | jax.errors.JAXTypeError | RecursionError | MemoryError
-    ) and not jax_compat.raised_outside_jax(error)
+    if isinstance(error, CaptureError | jax.errors.JAXTypeError | RecursionError | MemoryError) or is_of_formatting(error):
+        return False
+    return not jax_compat.raised_outside_jax(error)
 
 
 def _step(layer: Layer, caller: Layer) -> str:

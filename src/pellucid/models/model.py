@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ import jax
 from pellucid import optimizers
 from pellucid.core import frame
 from pellucid.core.explain import filtered
+from pellucid.core.files import write_whole
 from pellucid.core.given import Given
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Held, is_calling
@@ -25,7 +25,7 @@ from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
 from pellucid.models.ends import layers_of
-from pellucid.models.network import Connected
+from pellucid.models.functional import Configured
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Objective, Settings
@@ -37,7 +37,7 @@ from pellucid.training.preflight import Preflight, preflight
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
 
 
-class Model(Connected):
+class Model(Configured):
     """A layer that can be trained. Subclass it: make layers in ``__init__`` and connect them in ``call``.
 
     ``call`` runs once: what it produced is ``model.graph``, and ``model.explain()`` says when and why it ran.
@@ -690,17 +690,22 @@ class Model(Connected):
     def report(self, path: str | os.PathLike = "report.html") -> str:
         """Writes one page, which works offline: the story of ``call``, the graph, the curves and times of the last fit.
 
+        Among the times, that of the validations is apart from that of the steps of training.
+
         Args:
-            path: of the HTML file.
+            path: of the HTML file. Where writing fails, the one that was there before stays as it is.
 
         Returns:
             The path.
+
+        Raises:
+            OSError: where the file cannot be written.
         """
         graph, phases = self.graph, self._machine.phases
         drawing = "" if graph is None else graph._repr_html_()
         history = {} if self._machine.history is None else self._machine.history.history
         times = {} if phases is None else phases.seconds()
-        pathlib.Path(path).write_text(report(type(self).__name__, self.ledger, graph, drawing, history, times), encoding="utf-8")
+        write_whole(path, report(type(self).__name__, self.ledger, graph, drawing, history, times))
         return os.fspath(path)
 
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:

@@ -126,6 +126,7 @@ def make_slot(value: Any, path: str) -> Variable:
     """A variable that is not trained, of an array that nobody else holds."""
     variable = Variable(lambda *_: value, value.shape, value.dtype, trainable=False, name=path.rsplit("/", 1)[-1])
     variable.path = path
+    variable.transient = True  # type: ignore[attr-defined]  # made when it is needed, also in a step of the user's own
     if isinstance(value, jax.Array):
         variable.array = value
     return variable

@@ -19,6 +19,7 @@ from pellucid.graph.capture import all_or_nothing, signature_of
 from pellucid.graph.graph import output_names
 from pellucid.graph.ledger import Reason, Run
 from pellucid.training import nonfinite, steps
+from pellucid.training.batch_logs import BatchLogs, Logs
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Block
 from pellucid.training.data.feed import Plan
@@ -36,7 +37,9 @@ class EagerRunner:
     loop = False
     in_flight = 0
 
-    def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str):
+    def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str, told: bool = False):
+        self._told = BatchLogs(self) if told else None
+        self._of_batch: dict[str, Any] | None = None  # losses and metrics of the last batch alone, where they are wanted
         self.machine, self.purpose, self.data, self.caller = machine, purpose, data, caller
         self.form = self
         self.batch_size = min(batch_size, data.rows)
@@ -86,6 +89,15 @@ class EagerRunner:
         self.objective.update_metrics(y, outputs, sample_weight, rows)
 
     @property
+    def metrics(self) -> list[Any]:
+        assert self.objective is not None
+        return self.objective.metrics
+
+    def results(self) -> dict[str, Any]:
+        assert self.objective is not None
+        return self.objective.results()
+
+    @property
     def tracker(self) -> Any:
         assert self.objective is not None
         return self.objective.tracker
@@ -113,6 +125,11 @@ class EagerRunner:
 
     def logs(self, logs: dict[str, Any]) -> dict[str, Any]:
         return {k: float(v) if np.ndim(v) == 0 else np.asarray(v) for k, v in logs.items()}
+
+    def logs_of_steps(self, logs: dict[str, Any], first: int, steps: int) -> list[Logs]:
+        """The logs of the step."""
+        means = self.logs(logs)
+        return [Logs(means, dict(means) if self._of_batch is None else self.logs(self._of_batch))]
 
     def run(self, block: Block) -> Iterator[tuple[int, Any, Any]]:
         tree = jax.tree.structure(self.data.tree()) if block.kind is None else block.kind.tree
@@ -150,7 +167,7 @@ class EagerRunner:
 
     def _step(self, batch: tuple, block: Block, variables: list[Variable], again: bool = False) -> None:
         """A step whose new values are assigned when all of it has succeeded: a metric that raises leaves the weights as they were."""
-        objective: Any = self
+        objective: Any = self._told or self
         settings = self.machine.need_settings(self.caller)
         self._trained = None if again else set(variables)
         if self.purpose == "train":
@@ -158,7 +175,10 @@ class EagerRunner:
         else:
             step = steps.test_step(self._call, objective)
         with Frame() as frame:
-            step(batch, None, float(block.rows))
+            if self._told is None:
+                step(batch, None, float(block.rows))
+            else:
+                self._of_batch = self._told.over(step)(batch, None, float(block.rows))["batch"]
             written = {v: frame.values[v] for v in frame.written}
         self._steps += 1
         if self.purpose == "train" and settings.nan == "raise":

@@ -29,7 +29,7 @@ from pellucid.training.eager import EagerRunner
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
 from pellucid.training.phases import Phases
-from pellucid.training.programs import Program
+from pellucid.training.programs import Form, Program
 from pellucid.training.reasons import coupled
 
 _IN_FLIGHT = 3  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
@@ -44,11 +44,21 @@ class Runner:
         source: of the batches.
         caller: for the ledger.
         each_step: whether every dispatch shall be one step long.
+        told: whether the logs of each step are wanted.
         like: the runner of the other batches, where the source gives batches of several kinds.
     """
 
-    def __init__(self, machine: Machine, purpose: str, source: Source, caller: str, each_step: bool = False, like: Runner | None = None):
-        self.machine, self.purpose, self.source, self.caller = machine, purpose, source, caller
+    def __init__(
+        self,
+        machine: Machine,
+        purpose: str,
+        source: Source,
+        caller: str,
+        each_step: bool = False,
+        told: bool = False,
+        like: Runner | None = None,
+    ):
+        self.machine, self.purpose, self.source, self.caller, self.told = machine, purpose, source, caller, told and purpose != "predict"
         self.each_step = each_step or not source.joins
         self.training = purpose == "train"
         self.batch_size, self.rows, self.data = source.batch_size, source.rows, source.sample
@@ -58,7 +68,7 @@ class Runner:
         self._of_kinds: dict[Kind, Runner] = {}
         self._programs: dict[tuple[int, bool, int], Program] = {}
         watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
-        self.watch = like.watch if like is not None else Watch(caller) if watched else None
+        self.watch: Watch | None = like.watch if like is not None else Watch(caller) if watched else None
         self._look_into_arrays = False  # preparing does
         self.in_flight = nonfinite.IN_FLIGHT if watched else _IN_FLIGHT
         self.prepare()
@@ -172,7 +182,7 @@ class Runner:
                 self._of_kinds[kind] = self
             else:
                 other = Arrays(ArrayData(*jax.tree.unflatten(kind.tree, block.arrays)), block.batch_size)
-                self._of_kinds[kind] = Runner(self.machine, self.purpose, other, self.caller, True, self)
+                self._of_kinds[kind] = Runner(self.machine, self.purpose, other, self.caller, True, self.told, self)
         return self._of_kinds[kind]
 
     def _run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
@@ -206,7 +216,7 @@ class Runner:
     def settle(self, outputs: Any = None) -> None:
         """Waits for a dispatch (for all, by default); where ``nan="raise"``, it must have been finite."""
         if outputs is not None:
-            jax.block_until_ready(outputs)
+            jax.tree.leaves(outputs)[0].block_until_ready()  # a program's outputs are there all at once
         if self.watch is not None:
             self.watch.settle(outputs)
 
@@ -241,9 +251,8 @@ class Runner:
             use, last = {"train": "training", "test": "evaluation", "predict": "prediction"}[self.purpose] + f" in {self.caller}", False
             note = "; the last batch is padded with repeated rows, exactly" if self.pads else ""
         capacity = form.capacity if not block.arrays else block.arrays[0].shape[0] // block.batch_size
-        form = type(form)(
-            block.batch_size, capacity, form.loop and capacity > 1, block.padded or (self.pads and block.batch_size == self.batch_size)
-        )
+        masked = block.padded or (self.pads and block.batch_size == self.batch_size)
+        form = Form(block.batch_size, capacity, form.loop and capacity > 1, masked, self.told)
         return self.machine.program(
             self.purpose, graph, self._specs(block.batch_size), form, self.objective, self.readings, use, note, last
         )
@@ -300,10 +309,13 @@ def fit(
         source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, _Orders() if shuffle else None, training=True)
         sources.callback(source.close)
         params = {"epochs": epochs, "steps": source.wanted, "verbose": verbose}
-        history = History()
-        others = CallbackList(callbacks or (), machine.layer, params, history)
+        others = CallbackList(callbacks, add_history=True, model=machine.layer, **params)
+        history = others.history
+        assert history is not None
+        if others.progress is not None:  # the user's own
+            bar = None
         machine.history, machine.stop_training, machine.phases = history, False, phases
-        runner = _runner(machine, "train", source, "fit", others.listens("train", to_each_step=True))
+        runner = _runner(machine, "train", source, "fit", others)
         runner.check()
         tester = None
         if validation_data is not None:  # made before the first step: what does not fit is told while nothing has changed
@@ -383,12 +395,13 @@ def _warn(message: str) -> None:
     warnings.warn(message, DataWarning, stacklevel=6)
 
 
-def _runner(machine: Machine, purpose: str, source: Source, caller: str, each_step: bool = False) -> Any:
-    """What runs the batches of a source."""
+def _runner(machine: Machine, purpose: str, source: Source, caller: str, callbacks: CallbackList | None = None) -> Any:
+    """What runs the batches of a source, in dispatches that callbacks allow."""
+    told, each_step = (callbacks is not None and callbacks.listens(purpose, to_each_step=each) for each in (False, True))
     runner: Any = (
-        EagerRunner(machine, purpose, source.sample, source.batch_size, caller)
+        EagerRunner(machine, purpose, source.sample, source.batch_size, caller, told)
         if machine.settings is not None and machine.settings.run_eagerly
-        else Runner(machine, purpose, source, caller, each_step)
+        else Runner(machine, purpose, source, caller, each_step, told)
     )
     source.open(runner.plan())
     return runner
@@ -399,7 +412,7 @@ class _Tester:
 
     def __init__(self, machine: Machine, source: Source, where: str, caller: str, callbacks: CallbackList):
         self.source, self.where = source, where
-        self.runner = _runner(machine, "test", source, caller, callbacks.listens("test", to_each_step=True))
+        self.runner = _runner(machine, "test", source, caller, callbacks)
         self.runner.check()
 
     def run(self, callbacks: CallbackList, bar: ProgressBar | None = None) -> dict[str, Any]:
@@ -433,11 +446,11 @@ def _one_pass(
         if listens:
             callbacks.call(f"on_{part}_batch_begin", before, {})
         for done, program, packed in runner.run(block):
-            last, steps = (program, packed), before + done
+            last, first, steps = (program, packed), steps, before + done
             flying.append((steps, *last))
             if listens:
                 runner.settle(packed)
-                callbacks.call(f"on_{part}_batch_end", steps - 1, program.logs(packed))
+                _tell(callbacks, part, first, program.logs_of_steps(packed, first - before, steps - first))
             if training and machine.stop_training:
                 break
             if listens and done < block.steps:
@@ -458,6 +471,14 @@ def _one_pass(
         return program.logs(packed)
 
     return steps, logs
+
+
+def _tell(callbacks: CallbackList, part: str, first: int, steps: list[Any]) -> None:
+    """Calls the hooks of the steps of a dispatch, for whose first step the begin was called."""
+    for i, logs in enumerate(steps, first):
+        if i > first:
+            callbacks.call(f"on_{part}_batch_begin", i, {})
+        callbacks.call(f"on_{part}_batch_end", i, logs)
 
 
 def _is_ready(tree: Any) -> bool:
@@ -537,7 +558,7 @@ def evaluate(
     _positive_or_none("evaluate", "batch_size", batch_size)
     _positive_or_none("evaluate", "steps", steps)
     with contextlib.closing(source_of(x, y, sample_weight, "evaluate", batch_size, steps)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
+        listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
         return _Tester(machine, source, "evaluate", "evaluate", listeners).run(listeners, _bar(verbose))
 
 
@@ -549,9 +570,9 @@ def predict(
     _positive_or_none("predict", "steps", steps)
     bar = _bar(verbose)
     with contextlib.closing(source_of(x, None, None, "predict", batch_size, steps, inputs_only=True)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
-        listens, each_step = (listeners.listens("predict", to_each_step=each) for each in (False, True))
-        runner = _runner(machine, "predict", source, "predict", each_step)
+        listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
+        listens = listeners.listens("predict", to_each_step=False)
+        runner = _runner(machine, "predict", source, "predict", listeners)
         listeners.call("on_predict_begin", {})
         if bar:
             bar.begin("", source.wanted)

@@ -19,6 +19,7 @@ from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
 from pellucid.metrics import Mean, Metric
 from pellucid.training import steps
+from pellucid.training.batch_logs import BatchLogs
 from pellucid.training.compiled import Objective, Settings
 from pellucid.training.nonfinite import FiniteCheck
 from pellucid.training.own_step import StepLayer, computing_parts, metrics_of, own_step, pack
@@ -276,10 +277,13 @@ class Machine:
             return Program(steps.predict_step(forward), tree, specs, form)
         assert objective is not None
         assert self.settings is not None
+        told = BatchLogs(objective) if form.told else None
+        used: Any = told or objective
         if purpose == "train":
-            step = steps.train_step(forward, objective, self.settings.optimizer, variables)
+            step = steps.train_step(forward, used, self.settings.optimizer, variables)
         else:
-            step = steps.test_step(forward, objective)
+            step = steps.test_step(forward, used)
+        step = step if told is None else told.over(step)
         check = FiniteCheck(variables, [objective.tracker.state]) if watched else None
         return Program(step, tree, specs, form, objective.results, check)
 

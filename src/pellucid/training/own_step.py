@@ -129,7 +129,12 @@ def _run_stateless(model: Any, step: Callable, data: Any) -> Any:
         model.optimizer.build(parts[0])
         parts.insert(2, model.optimizer.variables)
     outputs, state = step(tuple([v.value for v in part] for part in parts), data)
-    for part, values in zip(parts, state, strict=True):
+    where = f"{step.__name__} of {type(model).__name__} returned a state of"
+    if len(state) != len(parts):
+        raise ValueError(f"{where} {len(state)} parts; expected {len(parts)}, as it got.")
+    for number, (part, values) in enumerate(zip(parts, state, strict=True)):
+        if len(part) != len(values):
+            raise ValueError(f"{where} {len(values)} values in part {number}; expected {len(part)}, as it got.")
         for variable, value in zip(part, values, strict=True):
             variable.assign(value)
     return outputs

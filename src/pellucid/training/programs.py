@@ -23,6 +23,7 @@ from jax import lax
 from pellucid.core.frame import Frame, Traced
 from pellucid.core.variable import Variable, dispatching
 from pellucid.graph.cost import Cost
+from pellucid.training.batch_logs import Logs
 from pellucid.training.data import Block
 
 LOOP_FLOPS = 2e9  # of a training step: some twenty milliseconds
@@ -34,12 +35,16 @@ BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How a program is laid out: batches a block holds, whether it loops over them, whether the last may be padded."""
+    """How a program is laid out: batches a block holds, whether it loops over them, whether the last may be padded.
+
+    Where it is ``told``, it gives the logs of each step, and not only of the last one.
+    """
 
     batch_size: int
     capacity: int
     loop: bool
     masked: bool
+    told: bool = False
 
 
 class Program:
@@ -120,23 +125,28 @@ class Program:
         def one(i: Any, written: list) -> tuple[list, Any]:
             with Frame({**fixed, **dict(zip(self.writes, written, strict=True))}) as frame:
                 outputs = self.step.run(*self.step_inputs(arrays, i, rows))
-                return [frame.values[v] for v in self.writes], outputs
+                told = self._as_told(outputs) if self.form.told else ()
+                return [frame.values[v] for v in self.writes], (outputs, told)
 
         if self.form.loop:
-            made = jax.eval_shape(one, np.int32(0), written)[1]
+            made, told = jax.eval_shape(one, np.int32(0), written)[1]
             room = () if self.gives_last else (capacity * size,)
-            buffers = jax.tree.map(lambda o: jnp.zeros((*room, *o.shape[len(room) :]), o.dtype), made)
+            buffers = jax.tree.map(lambda o: jnp.zeros((*room, *o.shape[len(room) :]), o.dtype), () if self.results else made)
+            told = jax.tree.map(lambda o: jnp.zeros((capacity, *o.shape), o.dtype), told)
 
             def turn(i: Any, state: tuple) -> tuple:
-                written, buffers = state
-                written, outputs = one(i, written)
+                written, buffers, told = state
+                written, (outputs, now) = one(i, written)
+                told = jax.tree.map(lambda t, o: lax.dynamic_update_index_in_dim(t, o, i, 0), told, now)
                 if self.gives_last:
-                    return written, outputs
-                return written, jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs)
+                    return written, outputs, told
+                outputs = () if self.results else outputs
+                return written, jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs), told
 
-            written, outputs = lax.fori_loop(first, first + steps, turn, (written, buffers))
+            written, outputs, told = lax.fori_loop(first, first + steps, turn, (written, buffers, told))
         else:
-            written, outputs = one(first, written)
+            written, (outputs, told) = one(first, written)
+            told = jax.tree.map(lambda o: o[None], told)
         after = {**fixed, **dict(zip(self.writes, written, strict=True))}
         more = [] if self.check is None else [self.check(before, after)]
         if self.gives_last:
@@ -147,7 +157,14 @@ class Program:
                 outputs = _packed(self.results.run(), more)
         if self.packs:
             outputs = (*outputs, _joined([before[v] for v in self.writes]))
+        if self.form.told:
+            outputs = (*outputs, told)
         return written, outputs
+
+    def _as_told(self, outputs: Any) -> Any:
+        """The logs of a step: scalars as one vector, and the others."""
+        leaves, self._told = jax.tree.flatten(outputs)
+        return _packed(leaves, [])
 
     # ---- Dispatch ----
 
@@ -212,6 +229,16 @@ class Program:
         scalars = iter(np.asarray(vector).tolist())
         return {name: np.asarray(others[i]) if i in others else next(scalars) for i, name in enumerate(self.log_names)}
 
+    def logs_of_steps(self, packed: tuple, first: int, steps: int) -> list[Logs]:
+        """The logs of each step of a dispatch, from its first step in the block on, of a program that is told them. Waits."""
+        vectors, others = jax.tree.map(np.asarray, packed[-1])
+        found = []
+        for i in range(first, first + steps) if self.form.loop else (0,):
+            scalars = iter(vectors[i].tolist())
+            given = jax.tree.unflatten(self._told, [others[j][i] if j in others else next(scalars) for j in range(self._told.num_leaves)])
+            found.append(Logs(given, dict(given)) if self.gives_last else Logs(given["means"], dict(given["batch"])))
+        return found
+
     def run(self, block: Block) -> Iterator[tuple[int, Any]]:
         """Dispatches all steps of a block: yields (steps so far, outputs) after each dispatch."""
         if self.form.loop:
@@ -256,12 +283,12 @@ def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, m
         training: whether gradients are computed, too.
     """
     room = max(1, min(batches, BLOCK_BYTES // max(1, bytes_a_batch)))
-    if wanted != "auto":
+    if wanted not in ("auto", 1):
         capacity = min(int(wanted), batches)
         return Form(batch_size, capacity, capacity > 1, masked)
     flops = work.flops * (3 if training else 1)
     on_cpu = jax.default_backend() == "cpu"
-    loop = batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
+    loop = wanted == "auto" and batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
     most = max(1, min(room, LOOP_STEPS, int(DISPATCH_FLOPS / max(1.0, flops)))) if loop else min(room, 16)
     pieces = -(-batches // most)
     return Form(batch_size, -(-batches // pieces), loop, masked)

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pellucid.core.files import write_whole
 from pellucid.graph.render.description import Picture, describe
 from pellucid.graph.render.dot import dot
 from pellucid.graph.render.mermaid import mermaid
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def save(graph: Graph, path: str | os.PathLike, format: str | None = None, **options: Any) -> str:
-    """Writes a drawing of a graph.
+    """Writes a drawing of a graph. Where that fails, the file that was there before stays as it is.
 
     Args:
         graph: to draw.
@@ -39,12 +40,13 @@ def save(graph: Graph, path: str | os.PathLike, format: str | None = None, **opt
         ValueError: for an unknown format or direction.
         TypeError: for an option that the format does not have.
         ImportError: for svg and png, where ``pellucid[plot]`` is not installed.
+        OSError: where the file cannot be written.
     """
     name = format_of(path, format)
     if unknown := set(options) - OPTIONS[name]:
         raise TypeError(f"save: unknown option {min(unknown)!r}; {name} takes: {', '.join(sorted(OPTIONS[name])) or 'none'}.")
     content = WRITERS[name](describe(graph), **options)
-    pathlib.Path(path).write_bytes(content if isinstance(content, bytes) else content.encode())
+    write_whole(path, content)
     return os.fspath(path)
 
 

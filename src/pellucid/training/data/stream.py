@@ -155,9 +155,10 @@ class Stream:
     def _drop(self) -> None:
         """Lets go of an iterator that was made here."""
         iterator, self._iterator = self._iterator, None
-        if iterator is not self._given and hasattr(iterator, "close"):
+        close = getattr(iterator, "close", None)
+        if iterator is not self._given and close is not None:
             with contextlib.suppress(Exception):
-                iterator.close()
+                close()
 
     # ---- Items ----
 
