@@ -39,14 +39,14 @@ COMMON = {
 @pytest.mark.parametrize("rule", ["SGD with momentum", "Adam"])
 @pytest.mark.parametrize("arguments", COMMON)
 def test_common_arguments_act_as_in_keras(rule, arguments):
-    ours, theirs = ours_and_theirs(RULES[rule], 12, **COMMON[arguments])
+    ours, theirs = ours_and_theirs(RULES[rule], 12, names=["kernel", "bias", "scale"], **COMMON[arguments])
     np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
 @pytest.mark.parametrize("rule", ONE_EACH)
 def test_every_rule_takes_all_of_them_as_keras_does(rule):
     arguments = {"weight_decay": 0.1, "clipnorm": 0.5, "use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2}
-    ours, theirs = ours_and_theirs(ONE_EACH[rule], 8, **arguments)
+    ours, theirs = ours_and_theirs(ONE_EACH[rule], 8, names=["kernel", "bias"], **arguments)
     np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 

@@ -252,7 +252,7 @@ def test_an_average_does_not_share_memory_with_its_variable():
 
 
 @pytest.mark.parametrize("arguments", [{}, ALL_ARGUMENTS], ids=["plain", "with all arguments"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [*ONE_EACH, "Adam, amsgrad", "RMSprop, centered with momentum", "Muon, options"])
 def test_the_size_of_the_state_is_known_before_it_is_made(rule, arguments):
     optimizer, variables = RULES[rule](pellucid, **arguments), start(pellucid)
     size, counters = optimizer.state_size(variables), len(optimizer.variables)

@@ -217,7 +217,7 @@ class Runner:
     def settle(self, outputs: Any = None) -> None:
         """Waits for a dispatch (for all, by default); where ``nan="raise"``, it must have been finite."""
         if outputs is not None:
-            jax.block_until_ready(outputs)
+            jax.tree.leaves(outputs)[0].block_until_ready()  # a program's outputs are there all at once
         if self.watch is not None:
             self.watch.settle(outputs)
 
@@ -313,8 +313,11 @@ def fit(
         source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, orders, training=True, weigh=weigh)
         sources.callback(source.close)
         params = {"epochs": epochs, "steps": source.wanted, "verbose": verbose}
-        history = History()
-        others = CallbackList(callbacks or (), machine.layer, params, history)
+        others = CallbackList(callbacks, add_history=True, model=machine.layer, **params)
+        history = others.history
+        assert history is not None
+        if others.progress is not None:  # the user's own
+            bar = None
         machine.history, machine.stop_training, machine.phases = history, False, phases
         runner = _runner(machine, "train", source, "fit", others)
         runner.check()
@@ -565,7 +568,7 @@ def evaluate(
     _positive_or_none("evaluate", "batch_size", batch_size)
     _positive_or_none("evaluate", "steps", steps)
     with contextlib.closing(source_of(x, y, sample_weight, "evaluate", batch_size, steps)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
+        listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
         return _Tester(machine, source, "evaluate", "evaluate", listeners).run(listeners, _bar(verbose))
 
 
@@ -577,7 +580,7 @@ def predict(
     _positive_or_none("predict", "steps", steps)
     bar = _bar(verbose)
     with contextlib.closing(source_of(x, None, None, "predict", batch_size, steps, inputs_only=True)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
+        listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
         listens = listeners.listens("predict", to_each_step=False)
         runner = _runner(machine, "predict", source, "predict", listeners)
         listeners.call("on_predict_begin", {})

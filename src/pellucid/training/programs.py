@@ -310,12 +310,12 @@ def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, m
         training: whether gradients are computed, too.
     """
     room = max(1, min(batches, BLOCK_BYTES // max(1, bytes_a_batch)))
-    if wanted != "auto":
+    if wanted not in ("auto", 1):
         capacity = min(int(wanted), batches)
         return Form(batch_size, capacity, capacity > 1, masked)
     flops = work.flops * (3 if training else 1)
     on_cpu = jax.default_backend() == "cpu"
-    loop = batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
+    loop = wanted == "auto" and batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
     most = max(1, min(room, LOOP_STEPS, int(DISPATCH_FLOPS / max(1.0, flops)))) if loop else min(room, 16)
     pieces = -(-batches // most)
     return Form(batch_size, -(-batches // pieces), loop, masked)
