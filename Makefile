@@ -52,6 +52,7 @@ format:
 bench:
 	$(IN) test -m benchmarks
 	$(IN) test -m benchmarks.glassbox
+	$(IN) test -m benchmarks.scaling
 
 # The example runs from another folder, so that it cannot import this tree instead of the wheel.
 wheel:

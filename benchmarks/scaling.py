@@ -1,0 +1,71 @@
+"""What grows with a model: eager calls beside the bare JAX calls, and the first step of models of up to 200 layers.
+
+    python -m benchmarks.scaling
+
+All in one process. `make bench` runs it after the tables.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import pellucid
+from pellucid import layers
+
+ROUNDS, CALLS = 15, 300
+
+
+class Perceptron(pellucid.Model):
+    def __init__(self, units: list[int]) -> None:
+        super().__init__()
+        self.dense = [layers.Dense(n, activation="relu") for n in units]
+
+    def call(self, x: Any) -> Any:
+        for dense in self.dense:
+            x = dense(x)
+        return x
+
+
+def main() -> None:
+    x = jnp.ones((32, 6))
+    model = Perceptron([30, 30, 1])
+    model(x)
+    weights = [v.value for v in model.weights]
+
+    def bare(x: Any) -> Any:
+        for kernel, bias in zip(weights[::2], weights[1::2]):
+            x = jax.nn.relu(jnp.add(jnp.matmul(x, kernel), bias))
+        return x
+
+    pairs = [(timed(bare, x), timed(model, x)) for _ in range(ROUNDS)]
+    ratio = statistics.median(ours / theirs for theirs, ours in pairs)
+    print(f"eager model(x): {statistics.median(ours for _, ours in pairs):.0f} us, {ratio:.2f} x the bare JAX calls")
+
+    for depth in (50, 100, 200):
+        model = Perceptron([16] * depth)
+        model.compile("adam", "mse")
+        rows = np.ones((32, 16), np.float32)
+        model.fit(rows, rows, verbose=0)
+        (run,), (program,) = model.ledger, model.ledger.programs
+        python = run.seconds + program.tracing
+        print(
+            f"{depth} layers: capture {run.seconds:.2f} s, instantiation {program.tracing:.2f} s, lowering {program.lowering:.2f} s, "
+            f"compilation {program.compiling:.2f} s; the first two are {python / (program.lowering + program.compiling):.0%} of the others"
+        )
+
+
+def timed(function: Callable[[Any], Any], x: Any) -> float:
+    """Microseconds a call."""
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        function(x)
+    return (time.perf_counter() - start) / CALLS * 1e6
+
+
+if __name__ == "__main__":
+    main()
