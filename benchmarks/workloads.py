@@ -37,6 +37,9 @@ WORKLOADS = {
     for workload in (
         Workload("wide_and_deep", "wide_and_deep", rows=11_610, batch_size=32, validation_rows=3_870),
         Workload("mlp", "mlp", rows=12_800, batch_size=128),
+        Workload("gan", "gan", rows=12_800, batch_size=64),
+        Workload("normalized", "normalized", rows=12_800, batch_size=64),
+        Workload("accumulated", "accumulated", rows=12_800, batch_size=64),
         Workload("wide_and_deep_large", "wide_and_deep", rows=1_161_000, batch_size=32, base="wide_and_deep"),
     )
 }
@@ -71,8 +74,20 @@ def mlp(rng: np.random.Generator, rows: int) -> Arrays:
     return x, labels.astype(np.int32)
 
 
+def gan(rng: np.random.Generator, rows: int) -> Arrays:
+    """Points (rows, 16) near a curve."""
+    angle = rng.random((rows, 1), np.float32) * np.float32(2 * np.pi)
+    return (np.sin(angle * np.arange(1, 17, dtype=np.float32)) + np.float32(0.1) * rng.standard_normal((rows, 16), np.float32),)
+
+
+def regression(rng: np.random.Generator, rows: int) -> Arrays:
+    """An input (rows, 32) and a target (rows, 1) that follows from it, with noise."""
+    x, noise = rng.standard_normal((rows, 32), np.float32), rng.standard_normal((rows, 1), np.float32)
+    return x, np.tanh(x @ normal(rng, 32, 1)) + np.float32(0.1) * noise
+
+
 def normal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     return rng.standard_normal((rows, columns), np.float32) / np.float32(rows**0.5)
 
 
-MAKERS = {"wide_and_deep": wide_and_deep, "mlp": mlp}
+MAKERS = {"wide_and_deep": wide_and_deep, "mlp": mlp, "gan": gan, "normalized": regression, "accumulated": regression}

@@ -21,20 +21,26 @@ class Model(NamedTuple):
 
     Args:
         init: makes the training state from a generator; its first item is the parameters.
-        loss: (parameters, inputs..., target) -> mean loss of a batch.
-        update: (state, gradients) -> state.
+        step: (state, batch) -> (state, mean loss of the batch).
+        loss: (parameters, inputs..., target) -> mean loss of a batch in evaluation, or None where it is not wanted.
         gather_epoch: bring all rows into the epoch's order at once, or each batch when its turn comes. Small rows are
             faster at once, and wide ones, 3 kB each, in their turn.
     """
 
     init: Callable
-    loss: Callable
-    update: Callable
+    step: Callable
+    loss: Callable | None
     gather_epoch: bool
 
-    def step(self, state: Tree, batch: Arrays) -> tuple[Tree, jax.Array]:
-        loss, gradients = jax.value_and_grad(self.loss)(state[0], *batch)
-        return self.update(state, gradients), loss
+
+def descent(loss: Callable, update: Callable) -> Callable:
+    """The usual step: ``update(state, gradients)`` gives the next state."""
+
+    def step(state: Tree, batch: Arrays) -> tuple[Tree, jax.Array]:
+        value, gradients = jax.value_and_grad(loss)(state[0], *batch)
+        return update(state, gradients), value
+
+    return step
 
 
 class ScanTrainer:
@@ -176,7 +182,90 @@ def adam(state, gradients, learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1
     return parameters, first, second, count
 
 
+def normalized_init(rng):
+    layers = [dense(rng, 32, 64), dense(rng, 64, 64), dense(rng, 64, 1)]
+    scales = [(np.ones(64, np.float32), np.zeros(64, np.float32)) for _ in range(2)]
+    moving = [(np.zeros(64, np.float32), np.ones(64, np.float32)) for _ in range(2)]
+    zeros = jax.tree.map(np.zeros_like, (layers, scales))
+    return (layers, scales), zeros, zeros, np.float32(0), moving, np.asarray(jax.random.key_data(jax.random.key(SEED)))
+
+
+def normalized_step(state, batch, momentum=0.99, epsilon=1e-3, rate=0.2):
+    parameters, first, second, count, moving, seed = state
+    keys = jax.random.split(jax.random.wrap_key_data(seed), 3)
+
+    def loss(parameters):
+        (layers, scales), (x, target), new = parameters, batch, []
+        for (kernel, bias), (gamma, beta), (mean, variance), key in zip(layers, scales, moving, keys[1:]):
+            x = x @ kernel + bias
+            now, spread = x.mean(0), x.var(0)
+            new.append((mean * momentum + now * (1 - momentum), variance * momentum + spread * (1 - momentum)))
+            x = jax.nn.relu((x - now) * (jax.lax.rsqrt(spread + epsilon) * gamma) + beta)
+            x = jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+        kernel, bias = layers[-1]
+        return jnp.mean((x @ kernel + bias - target) ** 2), new
+
+    (value, moving), gradients = jax.value_and_grad(loss, has_aux=True)(parameters)
+    return (*adam((parameters, first, second, count), gradients), moving, jax.random.key_data(keys[0])), value
+
+
+def accumulated_init(rng):
+    parameters = [dense(rng, 32, 64), dense(rng, 64, 64), dense(rng, 64, 1)]
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0), zeros, np.int32(0)
+
+
+def accumulated_loss(parameters, x, target):
+    *hidden, (kernel, bias) = parameters
+    for weights, shift in hidden:
+        x = jax.nn.relu(x @ weights + shift)
+    return jnp.mean((x @ kernel + bias - target) ** 2)
+
+
+def accumulated_update(state, gradients, steps=4):
+    *inner, sums, waiting = state
+    sums, waiting = jax.tree.map(jnp.add, sums, gradients), waiting + 1
+
+    def update(inner, sums):
+        return adam(inner, jax.tree.map(lambda s: s / steps, sums)), jax.tree.map(jnp.zeros_like, sums)
+
+    inner, sums = jax.lax.cond(waiting == steps, update, lambda inner, sums: (inner, sums), tuple(inner), sums)
+    return (*inner, sums, waiting % steps)
+
+
+def gan_init(rng):
+    both = [[dense(rng, 8, 32), dense(rng, 32, 16)], [dense(rng, 16, 32), dense(rng, 32, 1)]]
+    states = [(p, jax.tree.map(np.zeros_like, p), jax.tree.map(np.zeros_like, p), np.float32(0)) for p in both]
+    return (*states, np.asarray(jax.random.key_data(jax.random.key(SEED))))
+
+
+def gan_step(state, batch):
+    generator, judge, seed = state
+    (real,) = batch
+    key, one, two = jax.random.split(jax.random.wrap_key_data(seed), 3)
+
+    def net(parameters, x):
+        (kernel, bias), (last, shift) = parameters
+        return jax.nn.relu(x @ kernel + bias) @ last + shift
+
+    def judge_loss(parameters, noise):
+        scores = net(parameters, jnp.concatenate([net(generator[0], noise), real]))
+        wanted = jnp.concatenate([jnp.zeros((len(real), 1)), jnp.ones((len(real), 1))])
+        return jnp.mean((scores - wanted) ** 2)
+
+    def generator_loss(parameters, noise):
+        return jnp.mean((net(judge[0], net(parameters, noise)) - 1) ** 2)
+
+    loss, gradients = jax.value_and_grad(judge_loss)(judge[0], jax.random.normal(one, (len(real), 8)))
+    judge = adam(judge, gradients)
+    _, gradients = jax.value_and_grad(generator_loss)(generator[0], jax.random.normal(two, (len(real), 8)))
+    return (adam(generator, gradients), judge, jax.random.key_data(key)), loss
+
+
 MODELS = {
-    "wide_and_deep": Model(wide_and_deep_init, wide_and_deep_loss, sgd, gather_epoch=True),
-    "mlp": Model(mlp_init, mlp_loss, adam, gather_epoch=False),
+    "wide_and_deep": Model(wide_and_deep_init, descent(wide_and_deep_loss, sgd), wide_and_deep_loss, gather_epoch=True),
+    "mlp": Model(mlp_init, descent(mlp_loss, adam), mlp_loss, gather_epoch=False),
+    "gan": Model(gan_init, gan_step, None, gather_epoch=True),
+    "normalized": Model(normalized_init, normalized_step, None, gather_epoch=True),
+    "accumulated": Model(accumulated_init, descent(accumulated_loss, accumulated_update), None, gather_epoch=True),
 }

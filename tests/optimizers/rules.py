@@ -123,8 +123,8 @@ def flat(variables):
     return np.concatenate([np.ravel(np.asarray(v.value if hasattr(v, "value") else v)) for v in variables])
 
 
-def ours_and_theirs(rule, steps=STEPS, rates=None, **arguments):
+def ours_and_theirs(rule, steps=STEPS, rates=None, names=SHAPES, **arguments):
     """What both libraries make of the same steps."""
     import keras
 
-    return [run(rule(k, **arguments), start(k), gradients(steps), rates) for k in (pellucid, keras)]
+    return [run(rule(k, **arguments), start(k, names), gradients(steps, names), rates) for k in (pellucid, keras)]

@@ -1,6 +1,7 @@
 """Optimizers take Keras's steps, with Keras's names, arguments and defaults."""
 
 import inspect
+import json
 
 import keras
 import numpy as np
@@ -38,14 +39,14 @@ COMMON = {
 @pytest.mark.parametrize("rule", ["SGD with momentum", "Adam"])
 @pytest.mark.parametrize("arguments", COMMON)
 def test_common_arguments_act_as_in_keras(rule, arguments):
-    ours, theirs = ours_and_theirs(RULES[rule], 12, **COMMON[arguments])
+    ours, theirs = ours_and_theirs(RULES[rule], 12, names=["kernel", "bias", "scale"], **COMMON[arguments])
     np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
 @pytest.mark.parametrize("rule", ONE_EACH)
 def test_every_rule_takes_all_of_them_as_keras_does(rule):
     arguments = {"weight_decay": 0.1, "clipnorm": 0.5, "use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2}
-    ours, theirs = ours_and_theirs(ONE_EACH[rule], 8, **arguments)
+    ours, theirs = ours_and_theirs(ONE_EACH[rule], 8, names=["kernel", "bias"], **arguments)
     np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
@@ -114,6 +115,20 @@ def test_arguments_defaults_and_config_are_those_of_keras(rule):
     given = {n: 0.125 if n in ("learning_rate", "epsilon") else p.default for n, p in known.items() if n != "kwargs"}
     given["name"] = "other"
     assert equal(ours(**given).get_config(), theirs(**given).get_config())
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras's variables
+@pytest.mark.parametrize("rule", ["SGD", "AdamW", "Muon"])
+def test_each_library_reads_what_the_other_wrote(rule):
+    name = type(ONE_EACH[rule](pellucid)).__name__
+    ours, theirs = (
+        getattr(k.optimizers, name)(k.optimizers.schedules.CosineDecay(0.5, 8, warmup_target=1.0, warmup_steps=2), clipnorm=0.5, name="x")
+        for k in (pellucid, keras)
+    )
+    written = [json.loads(json.dumps(k.optimizers.serialize(o))) for k, o in ((pellucid, ours), (keras, theirs))]
+    assert written[0] == written[1]
+    assert keras.optimizers.deserialize(written[0]).get_config() == theirs.get_config()
+    assert pellucid.optimizers.deserialize(written[1]).get_config() == ours.get_config()
 
 
 def equal(ours, theirs):

@@ -85,6 +85,22 @@ def test_fit_takes_the_steps_that_apply_takes(rule):
     assert int(models[0].optimizer.iterations) == 4 and models[0].ledger.call_count == 1
 
 
+def test_what_is_assigned_after_compile_counts_from_the_next_fit_on():
+    x = np.ones((4, 2), "float32")
+    model = pellucid.Sequential([pellucid.layers.Dense(2, kernel_initializer="ones")])
+    model.build((None, 2))
+    model.compile(optimizer=optimizers.SGD(1.0, weight_decay=0.5), loss=lambda t, p: 0 * p[:, 0])
+    kernel = model.trainable_variables[0]
+    model.fit(x, x, batch_size=4, verbose=0)
+    assert kernel.numpy()[0, 0] == 0.5
+    model.optimizer.exclude_from_weight_decay(var_list=[kernel])
+    model.fit(x, x, batch_size=4, verbose=0)
+    assert kernel.numpy()[0, 0] == 0.5
+    model.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.fit(x, x, batch_size=4, verbose=0)
+    assert kernel.numpy()[0, 0] == 0.25
+
+
 # ---- What a plain step computes ----
 
 
@@ -147,11 +163,11 @@ def test_flush_changes_nothing_where_nothing_waits(traced):
     optimizer.build(variables)
     flush = lambda: optimizer.flush(variables)
     flush = compiled(optimizer, variables, flush) if traced else flush
-    for steps in (0, 2):
-        run(optimizer, variables, gradients(2)[:steps]) if steps else None
+    for _ in range(2):  # at the start, and after a whole round
         before = [v.numpy() for v in (*variables, *optimizer.variables)]
         flush()
         assert all(np.array_equal(old, v.numpy()) for old, v in zip(before, (*variables, *optimizer.variables), strict=True))
+        run(optimizer, variables, gradients(2))
 
 
 def test_flush_without_accumulation_is_nothing():
@@ -236,7 +252,7 @@ def test_an_average_does_not_share_memory_with_its_variable():
 
 
 @pytest.mark.parametrize("arguments", [{}, ALL_ARGUMENTS], ids=["plain", "with all arguments"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [*ONE_EACH, "Adam, amsgrad", "RMSprop, centered with momentum", "Muon, options"])
 def test_the_size_of_the_state_is_known_before_it_is_made(rule, arguments):
     optimizer, variables = RULES[rule](pellucid, **arguments), start(pellucid)
     size, counters = optimizer.state_size(variables), len(optimizer.variables)
@@ -292,13 +308,13 @@ def test_a_variable_keeps_its_slots_whichever_others_are_changed_beside_it(rule)
 
 
 def test_apply_without_variables_takes_those_it_was_built_for():
-    for optimizer in (optimizers.SGD(1.0), optimizers.SGD(1.0)):
-        (w,) = start(pellucid, ["bias"])
-        before = w.numpy()
-        optimizer.build([w]) if optimizer.name else None
-        optimizer.apply([np.ones(3, "float32")])
-        np.testing.assert_allclose(w.numpy(), before - 1)
-    assert optimizer.built and not optimizers.SGD().built
+    optimizer, (w,) = optimizers.SGD(1.0), start(pellucid, ["bias"])
+    before = w.numpy()
+    assert not optimizer.built
+    optimizer.build([w])
+    optimizer.apply([np.ones(3, "float32")])
+    np.testing.assert_allclose(w.numpy(), before - 1)
+    assert optimizer.built
 
 
 def test_apply_gradients_returns_the_count():
@@ -361,7 +377,7 @@ def test_a_config_makes_an_equal_optimizer(rule, arguments):
 def test_a_schedule_goes_into_the_config_and_comes_back():
     schedule = optimizers.schedules.PolynomialDecay(0.5, 4, 0.0)
     config = optimizers.Adam(schedule).get_config()
-    assert config["learning_rate"] == {"class_name": "PolynomialDecay", "config": schedule.get_config()}
+    assert config["learning_rate"] == optimizers.schedules.serialize(schedule)
     for copy in (optimizers.Adam.from_config(config), optimizers.get({"class_name": "adam", "config": config})):
         copy.iterations.assign(2)
         assert float(copy.learning_rate) == 0.25

@@ -35,7 +35,7 @@ from pellucid.activations.activations import (
     tanh_shrink,
     threshold,
 )
-from pellucid.core import registry
+from pellucid.core import registry, serialization
 
 swish, hard_swish = silu, hard_silu
 
@@ -50,21 +50,18 @@ def get(identifier: Any) -> Callable[..., Any]:
     """
     if identifier is None:
         return linear
-    if isinstance(identifier, dict) and isinstance(identifier.get("config"), str):
-        identifier = identifier["config"]  # a function, as Keras saves it
     return registry.activations.get(identifier)
 
 
 def serialize(activation: Callable[..., Any]) -> Any:
-    """The name of an activation, from which ``deserialize`` finds it; of an object its class name and config."""
+    """The name of an activation, from which ``deserialize`` finds it; of a function or object of your own what describes it."""
     name = getattr(activation, "__name__", None)
     if name is not None and registry.activations.entries.get(name) is activation:
         return name
-    if hasattr(activation, "get_config"):
-        return {"class_name": type(activation).__name__, "config": activation.get_config()}
-    raise ValueError(f"Activation {activation!r} is in no registry, so that its name would not find it again; expected one of ours.")
+    return serialization.serialize_keras_object(activation)
 
 
-def deserialize(config: Any) -> Callable[..., Any]:
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Callable[..., Any]:
     """The activation that ``serialize`` described."""
-    return get(config)
+    with serialization.custom_object_scope(custom_objects or {}):
+        return get(config)

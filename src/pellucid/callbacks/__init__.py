@@ -1,5 +1,30 @@
 """Callbacks, under Keras's name for the folder."""
 
-from pellucid.training.callbacks import Callback, CallbackList, EarlyStopping, History, LambdaCallback, ProgressBar
+from pellucid.training.callbacks import (
+    Callback,
+    CallbackList,
+    CSVLogger,
+    EarlyStopping,
+    History,
+    LambdaCallback,
+    LearningRateScheduler,
+    ProgressBar,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
 
-__all__ = ["Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback", "ProgressBar"]
+ProgbarLogger = ProgressBar  # Keras's name for it
+
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ProgbarLogger",
+    "ProgressBar",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]

@@ -340,28 +340,45 @@ def iterated_shape(error: BaseException) -> tuple | None:
 
 
 class UserCall(NamedTuple):
-    """The user's expression that made an equation: its place, its columns, and the library's function that it called."""
+    """The user's expression that made an equation, and the calls around and below it.
+
+    A frame is its code and the instruction that it was at.
+    """
 
     place: Place
     columns: tuple[int, int, int, int]  # first line, first column, last line, last column
-    function: str | None
+    function: str | None  # of the library's, that the expression called
+    users: tuple[tuple[Any, int], ...]  # frames of the user's, from the outside in
+    library: tuple[tuple[Any, int], ...]  # frames that the expression led to, from the outside in
 
 
 def user_call(eqn: Any) -> UserCall | None:
     """What of the user's code made an equation, or None where no line of a user's did."""
     traceback = eqn.source_info.traceback
-    user = next((f for f in source_info_util.user_frames(traceback) if not is_library_file(f.file_name)), None)
-    if user is None:
+    frames = list(zip(*traceback.raw_frames(), strict=True)) if traceback is not None else []  # from the inside out
+    users = [i for i, (code, _) in enumerate(frames) if _made_equations(code.co_filename)]
+    if not users:
         return None
-    function = None
-    for frame in traceback.frames:  # from the inside out: the last one before the user's is the one that the user called
-        if not is_library_file(frame.file_name):
-            break
-        function = frame.function_name
+    outside = next(i for i, (code, _) in enumerate(frames) if not is_library_file(code.co_filename))
+    function = frames[outside - 1][0].co_qualname if outside else None
     if function is None or "<" in function or function.startswith("_") or function.split(".")[-1] == "__call__":
         function = None  # an operator, or JAX's own way into a compiled function
+    user = source_info_util.raw_frame_to_frame(*frames[users[0]])
     place = Place(user.file_name, user.start_line, user.function_name)
-    return UserCall(place, (user.start_line, user.start_column, user.end_line, user.end_column), function)
+    columns = (user.start_line, user.start_column, user.end_line, user.end_column)
+    return UserCall(place, columns, function, tuple(frames[i] for i in reversed(users)), tuple(reversed(frames[: users[0]])))
+
+
+@functools.lru_cache(maxsize=4096)
+def _made_equations(file: str) -> bool:
+    return source_info_util.is_user_filename(file) and not is_library_file(file)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_in_loop(code: Any, instruction: int) -> bool:
+    """Whether one call of a function may come to an instruction again, because it is in a loop of that function."""
+    jumps = (i for i in dis.get_instructions(code) if "JUMP" in i.opname and not i.opname.endswith("NO_INTERRUPT"))  # back from handlers
+    return any(isinstance(i.argval, int) and i.argval <= instruction <= i.offset for i in jumps)
 
 
 def is_ours_outside(eqn: Any) -> bool:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry, symbolic
+from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry, serialization, symbolic
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.variable import Variable
@@ -539,22 +539,32 @@ class Layer:
     # ---- Config ----
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of ``__init__`` that make an equal layer."""
-        args, kwargs = self._state.arguments
-        bound = inspect.signature(type(self).__init__).bind_partial(self, *args, **kwargs)
-        taken = inspect.signature(type(self).__init__).parameters
-        all_of_them = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
-        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
-        config = {k: v for k, v in config.items() if all_of_them or k in taken}
-        for name, value in list(bound.arguments.items())[1:]:
-            kind = inspect.signature(type(self).__init__).parameters[name].kind
-            config.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
-        return config
+        """The arguments of ``__init__`` that make an equal layer, as plain data.
+
+        Raises:
+            NotImplementedError: for an argument of a user's class that is no plain data. Such a class defines its own.
+        """
+        return serialization.config_of(self, Layer, serialization.Recorded(*self._state.arguments))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """A new layer from what ``get_config`` returned."""
-        return cls(**config)
+        return cls(**serialization.arguments_from(cls, config))
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes that the layer was built for, or None."""
+        shape = self._state.build_shape
+        if not self.built or shape is None:
+            return None
+        several = isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], dict)
+        return {"shapes_dict": shape[1]} if several else {"input_shape": shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the weights for the shapes that ``get_build_config`` returned."""
+        if config.get("input_shape") is not None:
+            self.build(_as_shape(config["input_shape"]))
+        elif config.get("shapes_dict"):
+            self.build(**{name: _as_shape(shape) for name, shape in config["shapes_dict"].items()})
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -689,6 +699,15 @@ def _shapes(tree: Any) -> Any:
         return leaf
 
     return jax.tree.map(shape, tree, is_leaf=lambda leaf: leaf is None)
+
+
+def _as_shape(shape: Any) -> Any:
+    """A shape, or a structure of shapes, whose tuples have become lists in a file."""
+    if isinstance(shape, dict):
+        return {name: _as_shape(inner) for name, inner in shape.items()}
+    if isinstance(shape, list | tuple):
+        return tuple(shape) if all(d is None or isinstance(d, int) for d in shape) else [_as_shape(inner) for inner in shape]
+    return shape
 
 
 def size_of_axis(layer: Layer, input_shape: Any, axis: int = -1) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pellucid.core import serialization
 from pellucid.errors import did_you_mean
 
 
@@ -32,16 +33,20 @@ class Registry:
     def get(self, identifier: Any) -> Any:
         """The object for a name, a config ``{"class_name": …, "config": …}``, or a callable, which is itself."""
         if isinstance(identifier, str):
+            own = serialization.get_registered_object(identifier)
+            if own is not None:
+                return self.make(own)
             if identifier not in self.entries:
                 raise ValueError(f"There is no {self.kind} {identifier!r}. {did_you_mean(identifier, self.entries)}")
             return self.make(self.entries[identifier])
         if isinstance(identifier, dict) and "class_name" in identifier:
-            entry = self.entries.get(identifier["class_name"])
-            if entry is None:
-                raise ValueError(
-                    f"There is no {self.kind} {identifier['class_name']!r}. {did_you_mean(identifier['class_name'], self.entries)}"
-                )
-            return entry(**identifier.get("config", {}))
+            name = identifier["class_name"]
+            whole = name == "function" or "module" in identifier or "registered_name" in identifier
+            if whole or serialization.get_registered_object(name) is not None:
+                return serialization.deserialize_keras_object({"config": {}, **identifier})
+            if name not in self.entries:
+                raise ValueError(f"There is no {self.kind} {name!r}. {did_you_mean(name, self.entries)}")
+            return self.entries[name].from_config(identifier.get("config", {}))
         if callable(identifier):
             return identifier() if isinstance(identifier, type) else identifier
         raise TypeError(f"{identifier!r} is no {self.kind}; expected a name ({', '.join(sorted(self.entries)[:4])} …) or a callable.")

@@ -84,6 +84,14 @@ def _getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
+_FULL_NAMES = {
+    **{"sub": "subtract", "mul": "multiply", "truediv": "true_divide", "floordiv": "floor_divide", "pow": "power", "lt": "less"},
+    **{"le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal", "and": "bitwise_and"},
+    **{"or": "bitwise_or", "xor": "bitwise_xor", "neg": "negative", "abs": "absolute", "invert": "bitwise_invert"},
+}
+OPERATORS: dict[str, Callable] = {"get_item": _getitem}  # by the names that their functions have in Keras
+
+
 def _operators() -> None:
     functions = {
         **{"add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "truediv": jnp.true_divide, "floordiv": jnp.floor_divide},
@@ -92,10 +100,12 @@ def _operators() -> None:
         "xor": jnp.bitwise_xor,
     }
     for name, function in functions.items():
+        OPERATORS[_FULL_NAMES.get(name, name)] = function
         setattr(SymbolicTensor, f"__{name}__", lambda self, other, f=function: apply(f, (self, other), {}))
         if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
             setattr(SymbolicTensor, f"__r{name}__", lambda self, other, f=function: apply(f, (other, self), {}))
     for name, function in (("neg", jnp.negative), ("abs", jnp.abs), ("invert", jnp.invert)):
+        OPERATORS[_FULL_NAMES.get(name, name)] = function
         setattr(SymbolicTensor, f"__{name}__", lambda self, f=function: apply(f, (self,), {}))
 
 
@@ -108,9 +118,15 @@ def is_symbolic(tree: Any) -> bool:
     return SymbolicTensor.exist and any(isinstance(leaf, SymbolicTensor) for leaf in jax.tree.leaves(tree))
 
 
-def apply(function: Callable, args: tuple, kwargs: dict) -> Any:
-    """What a function of arrays gives for symbolic tensors: symbolic ones again."""
-    step = Step(function, args, kwargs, _run_function, jax_compat.here())
+def apply(function: Callable, args: tuple, kwargs: dict, origin: Any = None) -> Any:
+    """What a function of arrays gives for symbolic tensors: symbolic ones again.
+
+    Args:
+        function: of arrays.
+        args, kwargs: what it is applied to.
+        origin: the stack of calls that the equations shall tell, by default this one.
+    """
+    step = Step(function, args, kwargs, _run_function, jax_compat.here() if origin is None else origin)
     leaves, taken = jax.tree.flatten((args, kwargs))
     at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, SymbolicTensor)]
 

@@ -7,12 +7,9 @@ user's line and columns, which JAX keeps with every equation.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import itertools
-import linecache
 import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +21,7 @@ from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.graph.cost import equation_cost
+from pellucid.graph.operations import Operation, Turns, expression_of, operation_name
 
 
 class TensorSpec(NamedTuple):
@@ -147,7 +145,10 @@ class Walk:
         self._states: set[Any] = set()  # what a layer makes and does not give as its output
         self._reads: dict[Any, Variable] = {}
         self._times: dict[str, int] = {}
-        self._operations: dict[tuple, list[_Operation]] = {}
+        self._operations: dict[tuple, Operation] = {}  # the last one of each key
+        self._turns = {False: Turns(), True: Turns(backwards=True)}
+        self._number = 0  # of the equation that is looked at
+        self._fed: dict[str, int] = {}  # the last equation that each node takes the inputs of
         self._rest: tuple[Sequence[Any], int] = (), 0  # equations, and the number of the next one
         self._run(graph)
 
@@ -182,6 +183,10 @@ class Walk:
 
     def _visit(self, eqn: Any, scope: str, times: float) -> None:
         here = f"{scope}/{jax_compat.scope(eqn)}".strip("/")
+        self._number += 1
+        if _is_backwards(eqn):
+            self._visit_backwards(eqn, here, times)
+            return
         marked = eqn.params["name"] if eqn.primitive.name == "name" else None
         owner = owner_of(here, self.calls)
         if marked is not None and marked not in self.calls and owner is not None and f"/{owner}".endswith(f"/{marked}"):
@@ -196,11 +201,24 @@ class Walk:
             self._enter(eqn, inner, here, times)
             return
         node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
+        self._part_of(node, eqn, times)
+        if node.layer is not None:  # not marked as an output: a state, such as that of a seed, which the next call reads
+            self._states.update(eqn.outvars)
+
+    def _visit_backwards(self, eqn: Any, here: str, times: float) -> None:
+        """Enters an equation of a backward pass where the gradient is asked for, outside of the layer calls that it goes back through."""
+        owner = owner_of(here.partition(_BACKWARDS)[0], self.calls)
+        forwards = self._around(owner_of(here, self.calls) or "")
+        layer = next((n for n in reversed(forwards) if n.path != owner and n.depth >= self._depth_in(owner)), None)
+        self._part_of(self._operation(eqn, owner) if layer is None else self._gradient(eqn, owner, layer), eqn, times)
+
+    def _part_of(self, node: Node, eqn: Any, times: float) -> None:
         self._feed(node, eqn)
         self._count(node, eqn, times)
         self._made_by(node.path, eqn)
-        if node.layer is not None:  # not marked as an output: a state, such as that of a seed, which the next call reads
-            self._states.update(eqn.outvars)
+
+    def _depth_in(self, owner: str | None) -> int:
+        return self.calls[owner].depth + 1 if owner else 0
 
     def _made_by(self, path: str, eqn: Any) -> None:
         self._producers.update(dict.fromkeys(eqn.outvars, (path,)))
@@ -217,6 +235,7 @@ class Walk:
         """Enters a node and the layer calls around it, and connects them with what feeds the equation."""
         for around in reversed(self._around(node.path)):
             self.nodes.setdefault(around.path, around)
+            self._fed[around.path] = self._number
         for var in eqn.invars:
             if isinstance(var, Literal):
                 continue
@@ -323,40 +342,75 @@ class Walk:
     # ---- Operations ----
 
     def _operation(self, eqn: Any, owner: str | None) -> Node:
-        """The operation that an equation is part of: equations of the same expression of the user's make one node.
+        """The operation that an equation is part of: equations of one execution of an expression of the user's make one node.
 
-        A line that runs again, in a Python loop, makes an equal traceback that is another object. What ``jax.grad`` in ``call``
-        computes backwards has the line of the function, but is another node than what that computes forwards.
+        What ``jax.grad`` in ``call`` computes backwards has the line of the function, but is another node than what that computes
+        forwards.
         """
-        call = jax_compat.user_call(eqn)
-        backwards = "transpose(" in jax_compat.scope(eqn)
-        key = (owner, call.place, call.columns, backwards) if call is not None else (owner, eqn.primitive.name, len(self.nodes))
-        known = self._operations.setdefault(key, [])
-        if known and not known[-1].is_over(eqn) and (not known[-1].repeats(eqn) or self._goes_on(known[-1], call)):
-            node = known[-1].node
-            known[-1].add(eqn)
-            self.nodes[node.path] = self.nodes.pop(node.path)  # after what it takes: `sum(layer(x) for layer in …)` adds in between
-            return node
-        expression = None if call is None else _expression(call)
-        name = _operation_name(eqn, call, expression)
+        call, backwards = jax_compat.user_call(eqn), _is_backwards(eqn)
+        key: tuple = (owner, eqn.primitive.name, self._number)
+        if call is not None:
+            key = (owner, backwards, id(call.users[-1][0]), call.columns, self._turns[backwards].at(call.users))
+        known = self._operations.get(key)
+        if known is not None and call is not None and known.goes_on(eqn, call, lambda: self._loops(known, call)):
+            node = self._grows(known, eqn, call)
+            if node is not None:
+                return node
+        expression = None if call is None else expression_of(call)
+        operation = Operation(self._begin(operation_name(eqn, call, expression), owner, call and call.place), expression, self._number)
+        operation.add(eqn, call)
+        self._operations[key] = operation
+        return operation.node
+
+    def _gradient(self, eqn: Any, owner: str | None, layer: Node) -> Node:
+        """What belongs to the gradient of a layer call that ``jax.grad`` in ``call`` went back through: one node."""
+        known = self._operations.get((owner, layer.path))
+        node = None if known is None else self._grows(known, eqn, None)
+        if node is None:
+            node = self._begin(f"{layer.name.split('#')[0]}_gradient", owner, layer.source)
+            self._operations[owner, layer.path] = Operation(node, None, self._number)
+        return node
+
+    def _grows(self, known: Operation, eqn: Any, call: jax_compat.UserCall | None) -> Node | None:
+        """The node of an operation, which the equation becomes part of; None where it takes what others made of the node's results."""
+        if self._would_feed_itself(known, eqn):
+            return None
+        known.add(eqn, call)
+        node = known.node
+        self.nodes[node.path] = self.nodes.pop(node.path)  # after what it takes: `sum(layer(x) for layer in …)` adds in between
+        return node
+
+    def _begin(self, name: str, owner: str | None, source: Place | None) -> Node:
         path = self._free(f"{owner}/{name}" if owner else name)
-        depth = self.calls[owner].depth + 1 if owner else 0
-        node = Node(path, None, name, call.place if call is not None else None, parent=owner or "", depth=depth)
-        known.append(_Operation(node, expression))
-        known[-1].add(eqn)
+        node = Node(path, None, name, source, parent=owner or "", depth=self._depth_in(owner))
         self.nodes.update({around.path: self.nodes.get(around.path, around) for around in reversed(self._around(owner or ""))})
         self.nodes[path] = node
         return node
 
-    def _goes_on(self, run: _Operation, call: jax_compat.UserCall | None) -> bool:
+    def _loops(self, run: Operation, call: jax_compat.UserCall) -> bool:
         """Whether an equation like one before it is of the same run: of a loop in a library, as in ``hstack``.
 
         After such a loop comes an equation of the expression that is new in this run; after a loop of the user's comes none.
         """
         eqns, number = self._rest
-        following = (e for e in itertools.islice(eqns, number, number + _AHEAD) if e.source_info.traceback not in run.tracebacks)
-        new = next(following, None)
-        return new is not None and jax_compat.user_call(new) == call
+        new = next((e for e in itertools.islice(eqns, number, number + _AHEAD) if run.is_new(e)), None)
+        following = None if new is None else jax_compat.user_call(new)
+        return following is not None and following.users == call.users
+
+    def _would_feed_itself(self, run: Operation, eqn: Any) -> bool:
+        """Whether an equation takes what other nodes made of an operation's results, so that it cannot be part of it."""
+        paths = [p for v in eqn.invars if not isinstance(v, Literal) for p in self._producers.get(v, ())]
+        waiting = [seen for p in paths if (seen := self._seen_from(run.node, p)) is not None]
+        passed = set(waiting)
+        while waiting:
+            path = waiting.pop()
+            if path == run.node.path:
+                return True
+            if self._fed.get(path, -1) >= run.number:  # else it was complete before
+                new = set(self.find(path).connected_to) - passed
+                passed |= new
+                waiting.extend(new)
+        return False
 
     def _free(self, path: str) -> str:
         while True:
@@ -381,91 +435,9 @@ class Walk:
                 self.values[path] = made[-len(node.outputs) :] if node.outputs else []
 
 
-class _Operation:
-    """One run of an expression of the user's: its node, and the equations that it has so far."""
-
-    def __init__(self, node: Node, expression: ast.AST | None):
-        self.node = node
-        self.tracebacks: dict[Any, Any] = {}  # the first of each that is equal
-        self._adds_often = isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name) and expression.func.id == "sum"
-        self._once = _ARITHMETIC.get(node.kind) if isinstance(expression, ast.BinOp | ast.AugAssign) else None
-        self._done = False
-
-    def add(self, eqn: Any) -> None:
-        traceback = eqn.source_info.traceback
-        self.tracebacks.setdefault(traceback, traceback)
-        self._done |= eqn.primitive.name == self._once
-
-    def is_over(self, eqn: Any) -> bool:
-        """Whether an equation is an operator's second result. The first turn of ``total = total + x`` may add an array to a number,
-        the others add arrays: no equation of theirs is like one of the first.
-        """
-        return self._done and eqn.primitive.name == self._once
-
-    def repeats(self, eqn: Any) -> bool:
-        """Whether an equation is like an earlier one. The builtin ``sum`` adds from one place: only its first addition counts."""
-        traceback = eqn.source_info.traceback
-        known = self.tracebacks.get(traceback, traceback)
-        return known is not traceback and not (self._adds_often and known is not next(iter(self.tracebacks)))
-
-
-_ARITHMETIC = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
-_AHEAD = 500  # equations to look through for the end of a loop
-
-
 def _is_ours(layer: Layer | None) -> bool:
     """Whether a layer is one of the library's: what it does inside is not the user's."""
     return layer is not None and type(layer).__module__.split(".")[0] == "pellucid"
-
-
-_OPERATORS: dict[type, str] = {
-    **{ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide", ast.MatMult: "matmul", ast.Pow: "power"},
-    **{ast.FloorDiv: "floor_divide", ast.Mod: "remainder", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor"},
-    **{ast.USub: "negative", ast.Invert: "invert", ast.Not: "not", ast.Eq: "equal", ast.NotEq: "not_equal"},
-    **{ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater", ast.GtE: "greater_equal"},
-}
-
-
-def _operation_name(eqn: Any, call: jax_compat.UserCall | None, expression: ast.AST | None) -> str:
-    """The function or operator that the user wrote; where that cannot be found, the equation's own name."""
-    if isinstance(expression, ast.BinOp | ast.UnaryOp | ast.AugAssign):
-        return _OPERATORS.get(type(expression.op), "operation")
-    if isinstance(expression, ast.Compare):
-        return _OPERATORS.get(type(expression.ops[0]), "compare")
-    if isinstance(expression, ast.Subscript):
-        return "getitem"
-    if call is not None and call.function is not None:
-        return call.function.split(".")[-1].strip("_")  # without the class, and `iter` where an array is unpacked
-    if isinstance(expression, ast.Call):
-        named = expression.func
-        if isinstance(named, ast.Attribute | ast.Name):
-            return named.attr if isinstance(named, ast.Attribute) else named.id
-    if isinstance(expression, ast.Attribute):
-        return expression.attr
-    name = eqn.params.get("name") if eqn.primitive.name in ("jit", "pjit") else None
-    return str(name or eqn.primitive.name).strip("_")
-
-
-def _expression(call: jax_compat.UserCall) -> ast.AST | None:
-    """The user's expression, as syntax, from its columns in the source."""
-    first, start, last, end = call.columns
-    lines = [linecache.getline(call.place.file, n) for n in range(first, last + 1)]
-    if not all(lines) or last < first:
-        return None
-    encoded = [line.encode() for line in lines]  # columns count bytes
-    encoded[-1] = encoded[-1][:end]
-    encoded[0] = encoded[0][start:]
-    text = textwrap.dedent(b"".join(encoded).decode(errors="replace")).strip()
-    try:
-        (statement,) = ast.parse(f"({text}\n)").body
-    except SyntaxError:
-        try:
-            (statement,) = ast.parse(text).body
-        except (SyntaxError, ValueError):
-            return None
-    except ValueError:
-        return None
-    return statement.value if isinstance(statement, ast.Expr) else statement
 
 
 def owner_of(scope: str, calls: Iterable[str]) -> str | None:
@@ -483,6 +455,14 @@ def owner_of(scope: str, calls: Iterable[str]) -> str | None:
 
 
 _TRANSFORMATION = re.compile(r"\b(vmap|jvp|transpose|remat|checkpoint|rematted_computation)\(")
+
+
+_BACKWARDS = "transpose("  # the scope of what a gradient computes backwards, with that of the function that it is of in it
+_AHEAD = 500  # equations to look through for the end of a loop
+
+
+def _is_backwards(eqn: Any) -> bool:
+    return _BACKWARDS in jax_compat.scope(eqn)
 
 
 def _elements(shape: tuple) -> int:

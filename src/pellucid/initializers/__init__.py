@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, registry
+from pellucid.core import dtypes, registry, serialization
 from pellucid.initializers.constant import Constant, Identity, Ones, Zeros
 from pellucid.initializers.initializer import Initializer, RandomInitializer
 from pellucid.initializers.random import (
@@ -46,13 +46,14 @@ def get(identifier: Any) -> Any:
 
 
 def serialize(initializer: Initializer) -> dict[str, Any]:
-    """Class name and config, from which ``deserialize`` makes an equal initializer."""
-    return {"class_name": type(initializer).__name__, "config": initializer.get_config()}
+    """The class and config, as plain data, from which ``deserialize`` makes an equal initializer."""
+    return serialization.serialize_keras_object(initializer)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The initializer that ``serialize`` described."""
-    return get(config)
+    with serialization.custom_object_scope(custom_objects or {}):
+        return get(config)
 
 
 class _Given(Initializer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, registry, seeds
+from pellucid.core import dtypes, registry, seeds, serialization
 
 Shape = Sequence[int]
 entered = registry.initializers.named  # a decorator: enters a class under its own name and others
@@ -34,18 +33,25 @@ class Initializer:
         {'value': 2.0}
     """
 
+    _recorded: serialization.Recorded
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Initializer:
+        initializer = object.__new__(cls)
+        initializer._recorded = serialization.Recorded(args, kwargs)
+        return initializer
+
     def __call__(self, shape: Shape, dtype: Any = None) -> Any:
         """The value, of the given shape and data type (``floatx()`` when None)."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__ method. Define `def __call__(self, shape, dtype=None): …`.")
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal initializer."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
+        """The arguments that make an equal initializer, as plain data."""
+        return serialization.config_of(self, Initializer, self._recorded)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Initializer:
         """The initializer that ``get_config`` described."""
-        return cls(**config)
+        return cls(**serialization.arguments_from(cls, config))
 
     def clone(self) -> Initializer:
         """An equal initializer. Without a seed of its own it draws other values."""

@@ -1,6 +1,8 @@
 """Layers: functions with weights."""
 
 from pellucid.core.layer import Layer
+from pellucid.core.serialization import deserialize_keras_object as deserialize
+from pellucid.core.serialization import serialize_keras_object as serialize
 from pellucid.layers.activation import Activation, ReLU, Softmax
 from pellucid.layers.core import Dense, Identity
 from pellucid.layers.dropout import Dropout
@@ -24,4 +26,6 @@ __all__ = [
     "Softmax",
     "add",
     "concatenate",
+    "deserialize",
+    "serialize",
 ]

@@ -26,7 +26,7 @@ class Dropout(Layer):
         super().__init__(**layer_args)
         if not 0 <= rate < 1:
             raise ValueError(f"Dropout: rate={rate!r}; expected a number in [0, 1).")
-        self.rate, self.noise_shape = rate, noise_shape
+        self.rate, self.noise_shape, self.seed = rate, noise_shape, seed
         self.seed_generator = random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: Any = False) -> Any:

@@ -29,6 +29,8 @@ class BatchNormalization(Layer):
     Shapes: any -> the same.
     """
 
+    keras_defaults = {"renorm_momentum": 0.99}  # of what is not offered here, and asks for nothing
+
     def __init__(
         self,
         axis: int = -1,
@@ -155,6 +157,11 @@ class Normalization(Layer):
         if self.invert:
             return inputs * jnp.maximum(deviation, 1e-7) + mean
         return (inputs - mean) / jnp.maximum(deviation, 1e-7)
+
+    def get_config(self) -> dict[str, Any]:
+        given = {"mean": self.input_mean, "variance": self.input_variance}
+        lists = {name: None if value is None else np.asarray(value).tolist() for name, value in given.items()}
+        return {**super().get_config(), **lists}
 
     def _axes(self, ndim: int) -> tuple[int, ...]:
         axes = () if self.axis is None else (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)

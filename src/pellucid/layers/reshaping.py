@@ -12,6 +12,8 @@ from pellucid.errors import ShapeError
 class Flatten(Layer):
     """Makes one axis of all but the batch. Shapes: (batch, a, b, ...) -> (batch, a * b * ...); (batch,) -> (batch, 1)."""
 
+    keras_defaults = {"data_format": "channels_last"}  # of what is not offered here, and asks for nothing
+
     def call(self, inputs: Any) -> Any:
         return inputs.reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
 

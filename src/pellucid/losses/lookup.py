@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pellucid.core.serialization import custom_object_scope, serialize_keras_object
 from pellucid.losses import classification
 from pellucid.losses.loss import FunctionLoss, Loss, registry, with_last_axis
 
@@ -54,7 +55,7 @@ def get(identifier: Any) -> Any:
     Example:
         >>> from pellucid import losses
         >>> losses.get("mse")
-        MeanSquaredError(name='mean_squared_error', reduction='sum_over_batch_size', dtype='float32')
+        MeanSquaredError(reduction='sum_over_batch_size', name='mean_squared_error', dtype='float32')
         >>> losses.get(lambda y_true, y_pred: abs(y_true - y_pred).sum(-1)).name
         '<lambda>'
     """
@@ -91,11 +92,12 @@ def kind_of_labels(y_true: Any, y_pred: Any, what: str) -> str:
     )
 
 
-def serialize(loss: Loss) -> dict[str, Any]:
-    """Class name and config, from which ``deserialize`` makes an equal loss."""
-    return {"class_name": type(loss).__name__, "config": loss.get_config()}
+def serialize(loss: Any) -> dict[str, Any]:
+    """A loss, or a function by name, as plain data, from which ``deserialize`` makes an equal one."""
+    return serialize_keras_object(loss)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The loss that ``serialize`` described."""
-    return get(config)
+    with custom_object_scope(custom_objects or {}):
+        return get(config)

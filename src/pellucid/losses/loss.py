@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import dtypes, naming
+from pellucid.core import dtypes, naming, serialization
 from pellucid.core.registry import Registry
 from pellucid.errors import did_you_mean
 
@@ -43,7 +43,13 @@ class Loss:
         0.0
     """
 
+    _recorded: serialization.Recorded
     casts_labels = True  # whether integer targets become floats: those that are indices must not
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Loss:
+        loss = object.__new__(cls)
+        loss._recorded = serialization.Recorded(args, kwargs)
+        return loss
 
     def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None):
         if reduction is not None and reduction not in REDUCTIONS:
@@ -78,14 +84,13 @@ class Loss:
         return jnp.asarray(self.call(y_true, y_pred)), self.counted(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal loss."""
-        given = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
-        return {"name": self.name, "reduction": self.reduction, **given}
+        """The arguments that make an equal loss, as plain data."""
+        return serialization.config_of(self, Loss, self._recorded)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Loss:
         """The loss that ``get_config`` described."""
-        return cls(**config)
+        return cls(**serialization.arguments_from(cls, config))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_config().items())})"
@@ -124,7 +129,8 @@ class FunctionLoss(Loss):
         return self.function(y_true, y_pred, **self.options)
 
     def get_config(self) -> dict[str, Any]:
-        return {"function": self.function, "name": self.name, "reduction": self.reduction, "dtype": self.dtype, **self.options}
+        more = {"function": self.function, **self.options}
+        return {**super().get_config(), **{name: serialization.serialize_keras_object(value) for name, value in more.items()}}
 
 
 class NamedLoss(Loss):

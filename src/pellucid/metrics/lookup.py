@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid import losses
+from pellucid.core.serialization import custom_object_scope, serialize_keras_object
 from pellucid.losses.lookup import kind_of_labels
 from pellucid.losses.loss import Loss
 from pellucid.losses.loss import registry as loss_registry
@@ -80,11 +81,12 @@ def resolve(identifier: Any, y_true: Any, y_pred: Any, loss_name_hint: str | Non
     return metric
 
 
-def serialize(metric: Metric) -> dict[str, Any]:
-    """Class name and config, from which ``deserialize`` makes an equal metric."""
-    return {"class_name": type(metric).__name__, "config": metric.get_config()}
+def serialize(metric: Any) -> dict[str, Any]:
+    """A metric, or a function by name, as plain data, from which ``deserialize`` makes an equal one."""
+    return serialize_keras_object(metric)
 
 
-def deserialize(config: Any) -> Any:
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The metric that ``serialize`` described."""
-    return get(config)
+    with custom_object_scope(custom_objects or {}):
+        return get(config)

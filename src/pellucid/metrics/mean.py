@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core.serialization import serialize_keras_object
 from pellucid.core.variable import Variable
 from pellucid.losses.loss import Loss, divide_or_zero, function_name, like_values, options_of, with_last_axis
 from pellucid.metrics.metric import Metric, entered
@@ -154,7 +155,8 @@ class MeanMetricWrapper(Mean):
         self._add(self.values(y_true, y_pred), sample_weight, self.counted(y_true, y_pred))
 
     def get_config(self) -> dict[str, Any]:
-        return {"fn": self.fn, "name": self.name, "dtype": self.dtype, **self.fn_kwargs}
+        more = {"fn": self.fn, **self.fn_kwargs}
+        return {**Metric.get_config(self), **{name: serialize_keras_object(value) for name, value in more.items()}}
 
 
 class NamedMetric(MeanMetricWrapper):
@@ -197,4 +199,4 @@ class MeanOfLoss(MeanMetricWrapper):
         return self.loss.values(y_true, y_pred)[1]
 
     def get_config(self) -> dict[str, Any]:
-        return {"loss": self.loss, "name": self.name, "dtype": self.dtype}
+        return {"loss": serialize_keras_object(self.loss), "name": self.name, "dtype": self.dtype}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, frame, naming, registry
+from pellucid.core import dtypes, frame, naming, registry, serialization
 from pellucid.core.registry import Registry
 from pellucid.core.variable import Variable
 
@@ -48,10 +47,11 @@ class Metric:
     """
 
     _variables: list[Variable]
+    _recorded: serialization.Recorded
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Metric:
         metric = object.__new__(cls)
-        metric._variables = []
+        metric._variables, metric._recorded = [], serialization.Recorded(args, kwargs)
         return metric
 
     def __init__(self, name: str | None = None, dtype: Any = None):
@@ -145,14 +145,13 @@ class Metric:
         return frame.functional(function, variables)([jnp.asarray(value) for value in values])
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make an equal metric."""
-        given = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters if hasattr(self, name)}
-        return {"name": self.name, "dtype": self.dtype, **given}
+        """The arguments that make an equal metric, as plain data."""
+        return serialization.config_of(self, Metric, self._recorded)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Metric:
         """The metric that ``get_config`` described."""
-        return cls(**config)
+        return cls(**serialization.arguments_from(cls, config))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

@@ -168,7 +168,7 @@ def functionalize(model: Layer) -> Pure:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"functionalize: model is a {type(model).__name__}; expected a Model or Layer.")
-    if any(not layer.built for layer in model._flatten_layers()) and not model.variables:
+    if not model.built:
         raise NotBuiltError(f"functionalize: {model.path!r} has no weights yet. Build it first: model.build((None, …)) or model(x).")
     return Pure(model)
 

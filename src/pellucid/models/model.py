@@ -25,7 +25,7 @@ from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
 from pellucid.models.ends import layers_of
-from pellucid.models.network import Connected
+from pellucid.models.functional import Configured
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Objective, Settings
@@ -37,7 +37,7 @@ from pellucid.training.preflight import Preflight, preflight
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
 
 
-class Model(Connected):
+class Model(Configured):
     """A layer that can be trained. Subclass it: make layers in ``__init__`` and connect them in ``call``.
 
     ``call`` runs once: what it produced is ``model.graph``, and ``model.explain()`` says when and why it ran.
@@ -240,6 +240,7 @@ class Model(Connected):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
+        class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -260,7 +261,9 @@ class Model(Connected):
             validation_split: share of the last rows kept for validation.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or something that iterates over batches.
             shuffle: whether the rows are put in a new order in each epoch; of a ``PyDataset`` the batches.
-            sample_weight: weight of each row in the loss.
+            class_weight: weights of classes, such as ``{0: 1.0, 1: 5.0}``, by which the rows' losses are multiplied; other classes have
+                1. "balanced" gives all classes the same weight in all. With several outputs a dict of them by output name, or a list.
+            sample_weight: weight of each row in the loss, or of each time step (rows, steps); with several outputs a dict or a list.
             initial_epoch: number of epochs done before.
             steps_per_epoch: steps of an epoch; by default until all data were seen. The next epoch goes on where one ended.
             validation_steps: steps of a validation, from the first row on; by default all.
@@ -285,6 +288,7 @@ class Model(Connected):
             validation_split,
             validation_data,
             shuffle,
+            class_weight,
             sample_weight,
             initial_epoch,
             steps_per_epoch,

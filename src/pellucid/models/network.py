@@ -63,7 +63,7 @@ class Network:
                 raise TypeError(f"Model: {name}={wrong if wrong is not None else tree!r}; expected symbolic tensors, as Input gives them.")
         self.inputs, self.outputs = _alone(inputs), _alone(outputs)
         self.steps = together(_steps_between(jax.tree.leaves(inputs), jax.tree.leaves(outputs)))
-        connected = list(dict.fromkeys(s.function for s in self.steps if isinstance(s.function, Layer)))
+        connected = _layers_by_depth(self.steps, jax.tree.leaves(outputs))
         inside = [s.function for s in self.steps if isinstance(s.function, Inside)]
         self.layers: list[Layer] = list(dict.fromkeys([layer for part in inside for layer in part.layers] + connected))
         self.own = [variable for part in inside for variable in part.own]  # of models whose inner values are used
@@ -118,6 +118,32 @@ def _steps_between(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) 
             waiting.append((tensor, True))
             waiting += [(t, False) for t in reversed(tensor.step.inputs)]
     return list(order.values())
+
+
+def _layers_by_depth(steps: list[Step], outputs: list[SymbolicTensor]) -> list[Layer]:
+    """The layers in Keras's order, which is that of the weights: those farthest from the outputs first, else as a walk back from the
+    outputs meets them.
+    """
+    depth = dict.fromkeys(map(id, steps), 0)
+    of_layer: dict[Any, int] = {}
+    for step in reversed(steps):  # whatever uses a step comes after it
+        deepest = max(depth[id(step)], of_layer.get(step.function, 0)) if isinstance(step.function, Layer) else depth[id(step)]
+        depth[id(step)] = deepest
+        if isinstance(step.function, Layer):
+            of_layer[step.function] = deepest
+        for before in {id(tensor.step) for tensor in step.inputs} & set(depth):
+            depth[before] = max(depth[before], deepest + 1)
+    met: dict[Any, int] = {}
+    seen: set[int] = set()
+    waiting = list(reversed(outputs))
+    while waiting:
+        step = waiting.pop().step  # type: ignore[assignment]
+        if step is None or id(step) in seen or id(step) not in depth:
+            continue
+        seen.add(id(step))
+        met.setdefault(step.function, len(met))
+        waiting += reversed(step.inputs)
+    return sorted((f for f in met if isinstance(f, Layer)), key=lambda layer: (-of_layer[layer], met[layer]))
 
 
 class Connected(Layer):

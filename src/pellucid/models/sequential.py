@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pellucid.core.layer import Layer
+from pellucid.core.serialization import CustomObjectScope, deserialize_keras_object, serialize_keras_object
 from pellucid.core.symbolic import SymbolicTensor
+from pellucid.models.functional import input_layer, read_input, without_state
 from pellucid.models.model import Model
 
 
@@ -65,6 +67,37 @@ class Sequential(Model):
         object.__setattr__(self, "_layers", layers)  # not by an attribute's path: layers have their own names here
         Layer.version += 1
         self._nested_layers()
+
+    # ---- Config ----
+
+    def _keras_entry(self) -> tuple | None:
+        return ("keras", "Sequential", None) if type(self) is Sequential else None
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers in order, as plain data; first the input, once its shape is known."""
+        if type(self).__init__ is not Sequential.__init__:
+            return super().get_config()
+        first = self.inputs if self._network is not None or self.graph is not None else []
+        layers = [serialize_keras_object(layer) for layer in self._layers]
+        if len(first) == 1:
+            name = first[0].name if self._network is not None else None
+            layers.insert(0, input_layer(first[0], name or f"{self.name}_input"))
+        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype, "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """A new model from what ``get_config`` returned, here or in Keras."""
+        if not isinstance(config.get("layers"), list):
+            return super().from_config(config, custom_objects)
+        with CustomObjectScope(custom_objects or {}):
+            begins = config["layers"] and config["layers"][0]["class_name"] == "InputLayer"
+            first = [read_input(entry["config"]) for entry in config["layers"][:1] if begins]
+            layers = [deserialize_keras_object(without_state(entry)) for entry in config["layers"][len(first) :]]
+            rest = {key: deserialize_keras_object(config[key]) for key in ("name", "trainable", "dtype") if key in config}
+        model = cls([*first, *layers], **rest)
+        if not first and config.get("build_input_shape"):
+            model.build_from_config({"input_shape": config["build_input_shape"]})
+        return model
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """The output of the last layer."""

@@ -193,7 +193,7 @@ class Nadam(_Betas):
         >>> w = pellucid.Variable([1.0])
         >>> pellucid.optimizers.Nadam(0.5).apply([np.ones(1, "float32")], [w])
         >>> round(float(w), 3)
-        0.461
+        0.469
     """
 
     def transformation(self, rate: Any) -> Any:

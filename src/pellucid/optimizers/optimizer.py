@@ -14,6 +14,7 @@ from pellucid import ops
 from pellucid.core import naming
 from pellucid.core.frame import functional
 from pellucid.core.registry import Registry
+from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
 from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients, schedules
 from pellucid.optimizers.slots import Slots, State, copy_of, make_slot, size_of
@@ -169,6 +170,11 @@ class Optimizer:
         """What an update depends on beside variables: the schedule, and numbers such as ``momentum``. They may be assigned."""
         plain = ((k, v) for k, v in vars(self).items() if isinstance(v, bool | int | float | str | None) and not k.startswith("_"))
         return self.schedule, *plain
+
+    @property
+    def built_for(self) -> tuple[Variable, ...]:
+        """The variables of ``build``, or of the first update."""
+        return self._built_for or ()
 
     @property
     def built(self) -> bool:
@@ -439,7 +445,7 @@ class Optimizer:
     # ---- Config ----
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of ``__init__`` that make an equal optimizer; a schedule as ``{"class_name": …, "config": …}``."""
+        """The arguments of ``__init__`` that make an equal optimizer; a schedule as what ``schedules.serialize`` gives."""
         rate = float(self._learning_rate.numpy()) if self.schedule is None else schedules.config_of(self.schedule)
         own = {k: v for k, v in vars(self).items() if not k.startswith("_") and k not in ("iterations", "schedule")}
         return {"learning_rate": rate, **own}
@@ -491,8 +497,6 @@ def get(identifier: Any) -> Optimizer:
     """An optimizer from its name, a class, a config, an Optimizer, or an ``optax.GradientTransformation``."""
     if isinstance(identifier, Optimizer):
         return identifier
-    if isinstance(identifier, dict):
-        return deserialize(identifier)
     if hasattr(identifier, "init") and hasattr(identifier, "update"):
         return OptaxOptimizer(identifier)
     made = registry.get(identifier)
@@ -503,7 +507,7 @@ def get(identifier: Any) -> Optimizer:
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
-    """``{"class_name": …, "config": …}`` of an optimizer.
+    """An optimizer as a dict, which Keras reads, too: its class and its config.
 
     Example:
         >>> import pellucid
@@ -511,20 +515,18 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
         >>> config["class_name"], pellucid.optimizers.deserialize(config)
         ('Lion', <Lion {'learning_rate': 0.25, ...}>)
     """
-    return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
+    return serialize_keras_object(optimizer)
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Optimizer:
     """The optimizer that ``serialize`` told.
 
     Args:
-        config: ``{"class_name": …, "config": …}``.
+        config: its class and its config.
         custom_objects: classes of one's own, by name.
     """
-    name = str(config.get("class_name"))
-    cls = (custom_objects or {}).get(name) or registry.entries.get(name) or registry.entries.get(name.lower())
-    cls = cls or registry.get(name)  # raises, and suggests the nearest
-    return cls.from_config(config.get("config", {}), custom_objects)
+    with CustomObjectScope(custom_objects or {}):
+        return registry.get(config)
 
 
 def _clear(variables: Sequence[Variable]) -> None:

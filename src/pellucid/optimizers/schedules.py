@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from pellucid.core.registry import Registry
+from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
 from pellucid.optimizers.gradients import check_range
 
 registry = Registry("learning rate schedule")
@@ -310,7 +311,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
 
 def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
-    """``{"class_name": …, "config": …}`` of a schedule.
+    """A schedule as a dict, which Keras reads, too: its class and its config.
 
     Example:
         >>> import pellucid
@@ -319,24 +320,23 @@ def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
         >>> config["class_name"], float(schedules.deserialize(config)(11))
         ('PiecewiseConstantDecay', 0.5)
     """
-    return {"class_name": type(learning_rate_schedule).__name__, "config": learning_rate_schedule.get_config()}
+    return serialize_keras_object(learning_rate_schedule)
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> LearningRateSchedule:
     """The schedule that ``serialize`` told.
 
     Args:
-        config: ``{"class_name": …, "config": …}``.
+        config: its class and its config.
         custom_objects: classes of one's own, by name.
     """
-    name = config["class_name"]
-    cls = (custom_objects or {}).get(name) or registry.entries.get(name) or registry.get(name)  # raises, and suggests the nearest
-    return cls.from_config(config["config"])
+    with CustomObjectScope(custom_objects or {}):
+        return registry.get(config)
 
 
 def get(identifier: Any) -> Any:
     """A schedule from its config; a callable is itself."""
-    return deserialize(identifier) if isinstance(identifier, dict) else registry.get(identifier)
+    return registry.get(identifier)
 
 
 def config_of(schedule: Callable) -> Any:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from pellucid.core import jax_compat
 from pellucid.core.variable import Variable
 
 
@@ -95,15 +97,17 @@ class Slots:
             state = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_random_key(leaf) else leaf, state)
             return state, {name: [make(v) for v in values] for name, make in beside.items()}
 
-        specs = jax.eval_shape(first, _specs(variables))
+        jaxpr, specs = jax.make_jaxpr(first, return_shape=True)(_specs(variables))
         places = [place for part in specs for place in _places(part, len(variables))]
         keys = [
             SlotKey(None if owner is None else variables[owner], path, tuple(leaf.shape), leaf.dtype)
             for (owner, path), leaf in zip(places, jax.tree.leaves(specs), strict=True)
         ]
         if any(key not in self._slots for key in keys):
-            with jax.ensure_compile_time_eval():  # one small program: op by op would compile each of them
-                values = jax.tree.leaves(jax.jit(first)([v.array for v in variables]))
+            values = _constants(jaxpr)
+            if values is None:
+                with jax.ensure_compile_time_eval():
+                    values = jax.tree.leaves(jax.jit(first)([v.array for v in variables]))
             for key, value in zip(keys, values, strict=True):
                 if key not in self._slots:
                     self._slots[key] = make_slot(value, self._name(key.path, key.owner))
@@ -113,6 +117,16 @@ class Slots:
         starts = range(count, len(slots), max(1, len(variables)))
         by_name = {name: slots[start : start + len(variables)] for name, start in zip(names, starts, strict=False)}
         return State(tree, keys, slots[:count], random, by_name)
+
+
+def _constants(jaxpr: Any) -> list[np.ndarray] | None:
+    """What a jaxpr gives, where all of it is constant, as zeros are: made on the host, where nothing need be compiled."""
+    parts = jax_compat.parts(jaxpr)
+    made = {e.outvars[0]: e.invars[0] for e in parts.eqns if e.primitive.name == "broadcast_in_dim"}
+    given = [(v, made.get(v, v) if not isinstance(v, jax_compat.Literal) else v) for v in parts.outvars]
+    if not all(isinstance(value, jax_compat.Literal) for _, value in given):
+        return None
+    return [np.full(v.aval.shape, value.val, v.aval.dtype) for v, value in given]
 
 
 def size_of(variables: tuple[Variable, ...], init: Callable, beside: dict[str, Callable]) -> tuple[int, int]:

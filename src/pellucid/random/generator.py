@@ -38,6 +38,15 @@ class SeedGenerator:
         self.state.assign(state + np.array([0, 1], np.uint32))
         return jax.random.wrap_key_data(state, impl="threefry2x32")
 
+    def get_config(self) -> dict[str, Any]:
+        """The seed and the name, from which a generator begins again."""
+        return {"seed": self.seed, "name": self.state.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
+        """A generator from what ``get_config`` returned."""
+        return cls(**config)
+
     def layers_and_variables(self) -> Iterator[tuple[str, Any]]:
         yield "state", self.state
 

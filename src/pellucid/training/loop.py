@@ -24,6 +24,7 @@ from pellucid.training import nonfinite, steps
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source, is_arrays, source_of, split_off
+from pellucid.training.data.classes import weigher
 from pellucid.training.data.stream import JOINED, Kind
 from pellucid.training.eager import EagerRunner
 from pellucid.training.machine import Machine
@@ -216,7 +217,7 @@ class Runner:
     def settle(self, outputs: Any = None) -> None:
         """Waits for a dispatch (for all, by default); where ``nan="raise"``, it must have been finite."""
         if outputs is not None:
-            jax.block_until_ready(outputs)
+            jax.tree.leaves(outputs)[0].block_until_ready()  # a program's outputs are there all at once
         if self.watch is not None:
             self.watch.settle(outputs)
 
@@ -284,6 +285,7 @@ def fit(
     validation_split: float,
     validation_data: Any,
     shuffle: bool,
+    class_weight: Any,
     sample_weight: Any,
     initial_epoch: int,
     steps_per_epoch: int | None,
@@ -306,11 +308,16 @@ def fit(
         y = sample_weight = None
     bar = _bar(verbose)
     with contextlib.ExitStack() as sources:
-        source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, _Orders() if shuffle else None, training=True)
+        weigh = None if class_weight is None else weigher(class_weight, _output_names(machine), is_arrays(x))
+        orders = _Orders() if shuffle else None
+        source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, orders, training=True, weigh=weigh)
         sources.callback(source.close)
         params = {"epochs": epochs, "steps": source.wanted, "verbose": verbose}
-        history = History()
-        others = CallbackList(callbacks or (), machine.layer, params, history)
+        others = CallbackList(callbacks, add_history=True, model=machine.layer, **params)
+        history = others.history
+        assert history is not None
+        if others.progress is not None:  # the user's own
+            bar = None
         machine.history, machine.stop_training, machine.phases = history, False, phases
         runner = _runner(machine, "train", source, "fit", others)
         runner.check()
@@ -337,8 +344,13 @@ def fit(
             raise
         finally:
             phases.stop()
+    machine.finalize_weights()
     others.call("on_train_end", logs)
     return history
+
+
+def _output_names(machine: Machine) -> list[str] | None:
+    return None if machine.captures.last is None else machine.captures.last.output_names
 
 
 def _one_epoch(
@@ -358,6 +370,7 @@ def _one_epoch(
         bar.begin(f"Epoch {epoch + 1}/{epochs} ", source.wanted)
     with runner.machine.epoch():
         steps, last = _one_pass(runner, phases.over("data", source.epoch()), "train", callbacks, bar)
+    runner.machine.apply_waiting_gradients()
     if last is None:
         _warn(f"fit: the data ran out before epoch {epoch + 1}; training ends. Expected steps_per_epoch * epochs batches.")
         if bar:
@@ -555,7 +568,7 @@ def evaluate(
     _positive_or_none("evaluate", "batch_size", batch_size)
     _positive_or_none("evaluate", "steps", steps)
     with contextlib.closing(source_of(x, y, sample_weight, "evaluate", batch_size, steps)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
+        listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
         return _Tester(machine, source, "evaluate", "evaluate", listeners).run(listeners, _bar(verbose))
 
 
@@ -567,7 +580,7 @@ def predict(
     _positive_or_none("predict", "steps", steps)
     bar = _bar(verbose)
     with contextlib.closing(source_of(x, None, None, "predict", batch_size, steps, inputs_only=True)) as source:
-        listeners = CallbackList(callbacks or [], machine.layer, {"verbose": verbose, "epochs": 1, "steps": source.wanted})
+        listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
         listens = listeners.listens("predict", to_each_step=False)
         runner = _runner(machine, "predict", source, "predict", listeners)
         listeners.call("on_predict_begin", {})

@@ -18,13 +18,14 @@ from pellucid.core.variable import Variable
 from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
 from pellucid.metrics import Mean, Metric
+from pellucid.optimizers import Optimizer
 from pellucid.training import steps
 from pellucid.training.batch_logs import BatchLogs
 from pellucid.training.compiled import Objective, Settings
 from pellucid.training.nonfinite import FiniteCheck
 from pellucid.training.own_step import StepLayer, computing_parts, metrics_of, own_step, pack
 from pellucid.training.phases import Phases
-from pellucid.training.programs import Form, Program, choose_form
+from pellucid.training.programs import Action, Form, Program, choose_form
 from pellucid.training.readings import Readings
 from pellucid.training.reasons import Made, why
 
@@ -50,6 +51,7 @@ class Machine:
         self.phases: Phases | None = None  # of the last fit
         self.loss_mean: Metric | None = None  # of steps of the user's own
         self._own_steps: dict[tuple[str, int], GraphCache] = {}
+        self._flushes: dict[Optimizer, tuple[Any, Action]] = {}
         self._objectives: dict[Any, Objective] = {}
         self._programs: dict[Any, Program] = {}
         self._lock = threading.RLock()
@@ -158,6 +160,35 @@ class Machine:
             captures.drop(graph, f"the first run made weights, which `{captures.of}` did not know beforehand")
             graph = captures.graph_for(pack(*batch), batch_size, False, caller)
         return graph
+
+    # ---- What optimizers do at an end ----
+
+    def _optimizers(self) -> list[Optimizer]:
+        """That of ``compile``, and those in attributes, which steps of the user's own use."""
+        given = [] if self.settings is None else [self.settings.optimizer]
+        held = [x for x in computing_parts(self.layer) if isinstance(x, Optimizer)] if self.own_step("train") else []
+        return list(dict.fromkeys([*given, *held]))
+
+    def apply_waiting_gradients(self) -> None:
+        """An epoch ends: what ``gradient_accumulation_steps`` have gathered by then is applied."""
+        own = self.own_step("train")
+        for optimizer in self._optimizers():
+            variables = optimizer.built_for if own else tuple(self.layer.trainable_variables)
+            if not optimizer.gradient_accumulation_steps or not variables:
+                continue
+            if self.need_settings("fit").run_eagerly:
+                optimizer.flush(variables)
+                continue
+            key = (optimizer.rule(), variables)
+            if self._flushes.get(optimizer, (None,))[0] != key:
+                self._flushes[optimizer] = key, Action(functools.partial(optimizer.flush, variables))
+            self._flushes[optimizer][1]()
+
+    def finalize_weights(self) -> None:
+        """Training ends: where an optimizer keeps moving averages, the weights become them."""
+        for optimizer in self._optimizers():
+            if optimizer.use_ema:
+                optimizer.finalize_variable_values(self.layer.trainable_variables)
 
     def _own_means(self) -> list[Variable]:
         if not any(self.own_step(purpose) for purpose in ("train", "test")):

@@ -248,6 +248,33 @@ class Program:
                 yield i + 1, self.dispatch(block, i)
 
 
+class Action:
+    """A stateful function without arguments and outputs, compiled.
+
+    Args:
+        function: reads and assigns variables.
+    """
+
+    def __init__(self, function: Callable[[], Any]):
+        self._traced = Traced(function)
+        self._writes: list[Variable] = list(self._traced.writes)
+        self._reads = [v for v in self._traced.reads if v not in set(self._writes)]
+        self._jitted = jax.jit(self._pure, donate_argnums=0)
+
+    def _pure(self, written: list, read: list) -> list:
+        with Frame({**dict(zip(self._writes, written, strict=True)), **dict(zip(self._reads, read, strict=True))}) as frame:
+            self._traced.run()
+            return [frame.values[v] for v in self._writes]
+
+    def __call__(self) -> None:
+        """Starts it, and assigns the new values."""
+        with interrupts_held(), dispatching:
+            written = [v.array.copy() if v.handed_out else v.array for v in self._writes]
+            new = self._jitted(written, [v.array for v in self._reads])
+            for variable, value in zip(self._writes, new, strict=True):
+                variable.array = value
+
+
 def _packed(values: list[Any], more: list[Any]) -> tuple[Any, dict[int, Any]]:
     """Scalars, and more of them at the end, as one vector: one transfer to the host instead of many."""
     scalars = [jnp.asarray(v, "float32") for v in (*(v for v in values if jnp.ndim(v) == 0), *more)]
@@ -283,12 +310,12 @@ def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, m
         training: whether gradients are computed, too.
     """
     room = max(1, min(batches, BLOCK_BYTES // max(1, bytes_a_batch)))
-    if wanted != "auto":
+    if wanted not in ("auto", 1):
         capacity = min(int(wanted), batches)
         return Form(batch_size, capacity, capacity > 1, masked)
     flops = work.flops * (3 if training else 1)
     on_cpu = jax.default_backend() == "cpu"
-    loop = batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
+    loop = wanted == "auto" and batches > 1 and (not on_cpu or (flops < LOOP_FLOPS and not work.convolutions))
     most = max(1, min(room, LOOP_STEPS, int(DISPATCH_FLOPS / max(1.0, flops)))) if loop else min(room, 16)
     pieces = -(-batches // most)
     return Form(batch_size, -(-batches // pieces), loop, masked)

@@ -1,5 +1,15 @@
 """Small things that scripts import beside layers and models."""
 
+from pellucid.core.serialization import (
+    CustomObjectScope,
+    custom_object_scope,
+    deserialize_keras_object,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
 from pellucid.training.data import PyDataset
 from pellucid.training.own_step import pack as pack_x_y_sample_weight
 from pellucid.training.own_step import unpack as unpack_x_y_sample_weight
@@ -10,11 +20,19 @@ from pellucid.utils.seeding import set_random_seed
 Sequence = PyDataset  # Keras's older name for it
 
 __all__ = [
+    "CustomObjectScope",
     "PyDataset",
     "Sequence",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
     "install_as_keras",
     "pack_x_y_sample_weight",
     "plot_model",
+    "register_keras_serializable",
+    "serialize_keras_object",
     "set_random_seed",
     "unpack_x_y_sample_weight",
 ]

@@ -1,16 +1,18 @@
-"""The base class, the list of those in use, and the two that every ``fit`` knows."""
+"""The base class, and two callbacks that hold what they are given."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-_BATCH_HOOKS = tuple(f"on_{part}_batch_{end}" for part in ("train", "test", "predict") for end in ("begin", "end"))
-_HOOKS = (
+BATCH_HOOKS = tuple(f"on_{part}_batch_{end}" for part in ("train", "test", "predict") for end in ("begin", "end"))
+HOOKS = (
     *(f"on_{part}_{end}" for part in ("train", "test", "predict") for end in ("begin", "end")),
-    *(("on_epoch_begin"), ("on_epoch_end")),
-    *_BATCH_HOOKS,
+    "on_epoch_begin",
+    "on_epoch_end",
+    *BATCH_HOOKS,
+    "on_batch_begin",
+    "on_batch_end",
 )
 
 
@@ -103,41 +105,15 @@ class Callback:
         """After a batch of ``predict``."""
 
 
-class CallbackList:
-    """Calls a hook of each callback, in order; the history is the last, so that it sees what others add to the logs."""
-
-    def __init__(self, callbacks: Iterable[Callback], model: Any, params: dict[str, Any], history: History | None = None):
-        if not isinstance(callbacks, Iterable):
-            raise TypeError(f"callbacks={callbacks!r}; expected a list of pellucid.callbacks.Callback.")
-        self.phases: Any = None  # takes the time of the calls
-        self.callbacks = [*callbacks, *([history] if history is not None else [])]
-        for callback in self.callbacks:
-            if not hasattr(callback, "set_model") or isinstance(callback, type):
-                raise TypeError(f"callbacks holds {callback!r}; expected objects of pellucid.callbacks.Callback.")
-            callback.set_model(model)
-            callback.set_params(params)
-
-    def call(self, hook: str, *args: Any) -> None:
-        with self.phases.of("callbacks") if self.phases is not None else contextlib.nullcontext():
-            for callback in self.callbacks:
-                getattr(callback, hook)(*args)
-
-    def listens(self, part: str, to_each_step: bool) -> bool:
-        """Whether one overrides a batch hook of "train", "test" or "predict"; with ``to_each_step``, one that must see each."""
-        hooks = [h for h in _BATCH_HOOKS if h.startswith(f"on_{part}_")] + (["on_batch_begin", "on_batch_end"] if part == "train" else [])
-        return any(
-            not (to_each_step and c.reads_logs_only)
-            and any(getattr(type(c), h, None) is not getattr(Callback, h) or h in vars(c) for h in hooks)
-            for c in self.callbacks
-        )
-
-
 class History(Callback):
     """What ``fit`` returns: ``history`` maps each name to one value an epoch, ``epoch`` lists the epochs."""
 
     def __init__(self) -> None:
         self.history: dict[str, list[Any]] = {}
         self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.epoch.append(epoch)
@@ -146,11 +122,42 @@ class History(Callback):
 
 
 class LambdaCallback(Callback):
-    """A callback of functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch))``."""
+    """A callback of functions: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch))``.
 
-    def __init__(self, **hooks: Callable):
-        for name, function in hooks.items():
-            if name not in _HOOKS:
-                raise TypeError(f"LambdaCallback: there is no hook {name!r}. Hooks: {', '.join(_HOOKS)}.")
+    Args:
+        on_epoch_begin: ``(epoch, logs)``; the first is 0.
+        on_epoch_end: ``(epoch, logs)``.
+        on_train_begin: ``(logs)``.
+        on_train_end: ``(logs)``.
+        on_train_batch_begin: ``(batch, logs)``.
+        on_train_batch_end: ``(batch, logs)``.
+        hooks: functions for other hooks of ``Callback``, by name.
+
+    Raises:
+        TypeError: for a hook that there is not.
+    """
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable | None = None,
+        on_epoch_end: Callable | None = None,
+        on_train_begin: Callable | None = None,
+        on_train_end: Callable | None = None,
+        on_train_batch_begin: Callable | None = None,
+        on_train_batch_end: Callable | None = None,
+        **hooks: Callable | None,
+    ):
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **hooks,
+        }
+        for name, function in given.items():
+            if name not in HOOKS:
+                raise TypeError(f"LambdaCallback: there is no hook {name!r}. Hooks: {', '.join(HOOKS)}.")
             if function is not None:
                 setattr(self, name, function)

@@ -27,6 +27,24 @@ class ProgressBar(Callback):
     def __init__(self, verbose: int = 1):
         self.verbose = verbose
         self._bar: Any = None
+        self.params = {}
+
+    # ---- As a callback of a loop of the user's own ----
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        epochs = self.params.get("epochs")
+        self._seen = 0
+        self.begin(f"Epoch {epoch + 1}{'' if epochs is None else f'/{epochs}'} ", self.params.get("steps"))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._seen = batch + 1
+        if self.wants():
+            self.draw(self._seen, logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.end(logs or {}, self._seen)
+
+    # ---- Drawing ----
 
     def begin(self, title: str, steps: int | None) -> None:
         """A pass over data begins, of so many steps, where that is known."""

@@ -145,8 +145,8 @@ def _take_on_host(leaves: list[np.ndarray], index: np.ndarray, size: int) -> lis
         out = aligned((size, *leaf.shape[1:]), leaf.dtype)
         np.take(leaf, index, axis=0, out=out[: len(index)], mode="clip")
         out[len(index) :] = 0
-        made.append(jax.device_put(out))
-    return made
+        made.append(out)
+    return jax.device_put(made)
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

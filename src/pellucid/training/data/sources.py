@@ -101,6 +101,7 @@ def source_of(
     shuffle: Callable[[int], np.ndarray] | None = None,
     training: bool = False,
     inputs_only: bool = False,
+    weigh: Callable[[Any, Any], Any] | None = None,
 ) -> Source:
     """The source for what a user gave.
 
@@ -114,12 +115,15 @@ def source_of(
         shuffle: gives a new order of so many rows or batches.
         training: whether an epoch goes on where the last one ended; else each begins anew.
         inputs_only: whether targets that an iterator gives are left out.
+        weigh: gives the sample weights from targets and sample weights, for ``class_weight``.
 
     Raises:
         DataError, ValueError: for what is no data, or not for such data.
     """
     if is_arrays(x):
         data = x if isinstance(x, ArrayData) else ArrayData.check(x, y, sample_weight, where)
+        if weigh is not None:
+            data = ArrayData(data.x, data.y, weigh(data.y, data.sample_weight))
         size = 32 if batch_size is None else batch_size
         if not training and steps is not None:
             data = data.first(steps * size)
@@ -145,7 +149,7 @@ def source_of(
         warnings.warn(
             f"{where}: batch_size={batch_size} has no effect: the {what} decides how large its batches are.", DataWarning, stacklevel=5
         )
-    return Stream(x, where, steps, shuffle, continues=training, inputs_only=inputs_only)
+    return Stream(x, where, steps, shuffle, continues=training, inputs_only=inputs_only, weigh=weigh)
 
 
 def is_arrays(x: Any) -> bool:

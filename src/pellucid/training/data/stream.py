@@ -61,6 +61,7 @@ class Stream:
         shuffle: gives a new order for so many batches, where they can be had by number.
         continues: whether an epoch goes on where the last one ended. If not, each begins anew.
         inputs_only: whether targets are left out.
+        weigh: gives the sample weights from targets and sample weights.
 
     Raises:
         DataError: where it gives no batch, or one that is none.
@@ -76,8 +77,9 @@ class Stream:
         shuffle: Callable[[int], np.ndarray] | None = None,
         continues: bool = True,
         inputs_only: bool = False,
+        weigh: Callable[[Any, Any], Any] | None = None,
     ):
-        self._inputs_only = inputs_only
+        self._inputs_only, self._weigh = inputs_only, weigh
         self._given, self._where, self._shuffle, self._continues = given, where, shuffle, continues
         self.steps, self.length = steps, _length(given)
         self._iterator: Iterator[Any] | None = None
@@ -209,6 +211,8 @@ class Stream:
 
     def _unpacked(self, item: Any) -> tuple[Any, Any, Any]:
         x, y, sample_weight = unpacked(item, self._where)
+        if self._weigh is not None:
+            sample_weight = self._weigh(y, sample_weight)
         return (x, None, None) if self._inputs_only else (x, y, sample_weight)
 
     def _checked(self, item: Any, look_for_nan: bool = False) -> _Batch:

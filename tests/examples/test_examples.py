@@ -1,0 +1,42 @@
+"""The examples run, in small."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+
+
+def run(name, **small):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(**small)
+
+
+@pytest.mark.parametrize("name", ["vae", "gan"])
+def test_losses_of_a_vae_and_a_gan_are_finite_and_call_ran_once(name, capsys):
+    history = run(name, rows=512, epochs=2)
+    assert all(len(values) == 2 and np.isfinite(values).all() for values in history.values())
+    told = capsys.readouterr().out
+    assert ("`call` of VAE ran once" if name == "vae" else "`train_step` captured for the first time") in told
+
+
+def test_a_student_is_taught(capsys):
+    errors = run("distillation", rows=1024, epochs=2)
+    assert list(errors) == ["teacher", "alone", "distiller"] and np.isfinite(list(errors.values())).all()
+    assert "`call` of Distiller ran once" in capsys.readouterr().out
+
+
+def test_a_loop_in_plain_jax_learns(capsys):
+    means = run("jax_loop", rows=1024, epochs=3)
+    assert means[-1] < means[0]
+    assert "`call` ran 1 time" in capsys.readouterr().out
+
+
+def test_fine_tuning_does_not_run_call_again(capsys):
+    errors = run("fine_tuning", rows=2000, epochs=2)
+    assert np.isfinite(list(errors.values())).all()
+    assert "`call` of Prices ran once" in capsys.readouterr().out
