@@ -92,6 +92,74 @@ def test_the_operation_its_layer_and_its_line_are_named(function, values, operat
     assert "block/operation" in str(error)
 
 
+# ---- Forward pass or gradient ----
+
+
+def hidden_quotient(x):
+    z = x * 0.0 / jnp.maximum(x, 0.0)  # 0 / 0 where x is below zero
+    return jnp.where(jnp.isnan(z), 0.0, z)
+
+
+def of_each_row(function):
+    def rows(x):
+        return jax.lax.scan(lambda carry, row: (carry, function(row)), 0.0, x)[1]
+
+    return rows
+
+
+def on_condition(function):
+    return lambda x: jax.lax.cond(x.sum() > -1e9, function, lambda x: x, x)
+
+
+PLACES = {"plain": lambda f: f, "jit": jax.jit, "scan": of_each_row, "cond": on_condition, "checkpoint": jax.checkpoint}
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("function, phase, text", [(hidden_quotient, "forward", "z = x * 0.0"), (root, "gradient", "jnp.sqrt")])
+def test_what_a_mask_hides_is_of_the_forward_pass_and_what_only_the_gradient_computes_is_not(where, function, phase, text):
+    model = Net(PLACES[where](function))
+    model.compile("sgd", "mse", nan="raise")
+    error = blame_of(model, *data(row_70=-1.0 if phase == "forward" else 0.0), shuffle=False)
+    blame = error.blame
+    assert (blame.operation, blame.phase, blame.reached) == ("div", phase, "a gradient")
+    assert blame.place.line == line_of(function, text)
+    assert "a gradient is not finite. First not finite: operation `div` in the " in str(error)
+    assert ("A division by zero" if phase == "forward" else "its gradient at 0 is infinite") in str(error)
+
+
+def test_a_division_by_zero_behind_a_batch_normalization_is_of_the_forward_pass():
+    class Normed(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm, self.out = layers.Dense(3, use_bias=False), layers.BatchNormalization(), layers.Dense(1)
+
+        def call(self, x, training=None):
+            z = self.norm(jnp.exp(self.first(x) / jnp.abs(x).sum(-1, keepdims=True)), training=training)
+            return self.out(jnp.where(jnp.isnan(z), 0.0, z))
+
+    x, y = data()
+    x[40] = 0
+    model = Normed()
+    model.compile("sgd", "mse", nan="raise")
+    blame = blame_of(model, x, y, shuffle=False).blame
+    assert (blame.operation, blame.phase, blame.place.line) == ("div", "forward", line_of(Normed.call, "jnp.exp"))
+
+
+def test_in_a_step_of_the_users_own_a_gradient_is_one_even_where_its_norm_is_logged():
+    class Own(Net):
+        def train_step(self, data):
+            x, y = data
+            weights = self.trainable_variables
+            loss, grads = pellucid.value_and_grad(lambda: ((self(x, training=True) - y) ** 2).mean(), weights)()
+            self.optimizer.apply(grads, weights)
+            return {"loss": loss, "norm": sum((g**2).sum() for g in grads)}
+
+    for function, phase in ((root, "gradient"), (hidden_quotient, "forward")):
+        model = Own(function)
+        model.compile("sgd", nan="raise")
+        assert blame_of(model, *data(row_70=0.0 if phase == "gradient" else -1.0), shuffle=False).blame.phase == phase
+
+
 def test_the_batch_and_what_went_into_the_operation_are_told():
     x, y = data(row_70=-1.0)
     model = Net(log)
@@ -291,6 +359,73 @@ def test_a_batch_normalization_keeps_its_means():
     blame = blame_of(model, x, y, epochs=2).blame
     assert (blame.operation, blame.layer) == ("log", None)
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+# ---- Other variables ----
+
+
+class Hides(pellucid.Model):
+    """Its normalization sees numbers too large to square, and nothing of that reaches the loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.out = layers.BatchNormalization(center=False, scale=False), layers.Dense(1)
+
+    def call(self, x, training=None):
+        hidden = self.norm(x * 1e10, training=training)
+        return self.out(jnp.minimum(x, 1.0) + 0 * jnp.nan_to_num(hidden))
+
+
+@pytest.mark.parametrize("options", [{}, {"steps_per_execution": 1}, {"run_eagerly": True}])
+@pytest.mark.parametrize("packed", [2**20, 0])
+def test_moving_statistics_that_are_not_finite_are_no_good_weights(options, packed, monkeypatch):
+    monkeypatch.setattr(programs, "PACKED_BYTES", packed)
+    x, y = data(row_70=1e20)
+    model = Hides()
+    model.compile(pellucid.optimizers.SGD(0.01, momentum=0.9), "mse", nan="raise", **options)
+    model.fit(x[:64], y[:64], shuffle=False, verbose=0)
+    before = state(model)
+    error = blame_of(model, x[64:96], y[64:96], shuffle=False)
+    assert "the variable 'norm/moving_variance' is not finite" in str(error)
+    assert (error.blame.phase, error.blame.layer, error.blame.place.line) == ("forward", "norm", line_of(Hides.call, "self.norm"))
+    for wanted, found in zip(before, state(model), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_optimizers_state_that_overflows_is_told():
+    model = Net()
+    model.compile(pellucid.optimizers.RMSprop(1e-3), lambda y, p: 1e22 * p.mean(), nan="raise")  # its square is beyond float32
+    blame = blame_of(model, *data()).blame
+    assert blame.phase == "update" and "velocity" in blame.reached
+
+
+def test_what_was_not_finite_before_and_states_of_metrics_may_be_anything():
+    class Infinite(pellucid.metrics.Metric):
+        def __init__(self):
+            super().__init__(name="infinite")
+            self.total = self.add_variable((), "zeros", name="total")
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.total.assign(self.total + jnp.inf)
+
+        def result(self):
+            return self.total * 1.0
+
+    class Least(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = layers.Dense(1)
+            self.least = self.add_weight((2,), lambda shape, dtype=None: jnp.array([jnp.inf, 0.0]), trainable=False)
+
+        def call(self, x):
+            self.least.assign(self.least * 1.5)
+            return self.out(x)
+
+    for eagerly in (False, True):
+        model = Least()
+        model.compile("sgd", "mse", metrics=[Infinite()], nan="raise", run_eagerly=eagerly)
+        history = model.fit(*data(), epochs=2, verbose=0).history
+        assert np.isinf(history["infinite"]).all() and np.isfinite(history["loss"]).all()
 
 
 # ---- Arguments ----

@@ -1,7 +1,8 @@
 """Blame: which operation was the first whose output is not finite.
 
 A step's equations are evaluated one by one, and every value that is not finite carries its origins: the operations that
-made it from finite inputs. What reaches the loss or a weight decides, so that an infinity that a mask takes out again is not blamed.
+made it from finite inputs. What reaches the loss, a weight or another variable decides, so that an infinity that a mask takes out
+again is not blamed. (A mask takes it out of the loss only: the gradient of what is behind it is 0 times infinity.)
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import functools
 import linecache
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from pellucid.core.jax_compat import Literal, Place, parts
 Origins = frozenset[int]
 Value = tuple[Any, Origins]
 _NONE: Origins = frozenset()
+_AFTER_FORWARD = re.compile(r"\btranspose\(|\boptimizer:")
 _TRANSFORMATION = re.compile(r"\b(vmap|jvp|transpose|remat|checkpoint|rematted_computation)\(")
 
 # What usually makes these operations give NaN or infinity, and the cure.
@@ -79,7 +81,7 @@ class Blame:
 
     Args:
         operation: JAX's name of it, such as "log"; "input" or "weight" where a value came in like that.
-        phase: "forward", "gradient" or "update".
+        phase: "forward", "gradient" or "update": what the operation is part of.
         layer: path of the layer call, None outside of layers.
         loss: name of the loss that it belongs to, or None.
         place: the user's line, or None.
@@ -87,6 +89,7 @@ class Blame:
         output: those of its output.
         turn: of a loop (a scan), from 0, or None.
         forward_operations: of a gradient: what the same line computes in the forward pass.
+        reached: what was not finite in the end: "the loss", "a gradient", "a weight" or "the variable 'norm/moving_mean'".
     """
 
     operation: str
@@ -98,6 +101,7 @@ class Blame:
     output: Statistics
     turn: int | None = None
     forward_operations: tuple[str, ...] = ()
+    reached: str = "the loss"
 
     @property
     def advice(self) -> str:
@@ -132,7 +136,8 @@ def find_blame(
     read: Callable[[Any], Any],
     loss: Iterable[int],
     weights: Iterable[int],
-    calls: Iterable[str] = (),
+    calls: Mapping[str, Place | None],
+    others: Mapping[int, str],
 ) -> Blame | None:
     """Evaluates the equations of a step, one by one, and finds the first operation whose output is not finite.
 
@@ -143,20 +148,24 @@ def find_blame(
         read: the value that a variable had before the step.
         loss: which outputs hold losses.
         weights: which outputs are new weights.
-        calls: paths of layer calls.
+        calls: the user's lines of layer calls, by path.
+        others: which outputs are new values of other variables that were finite before, and their paths.
 
     Returns:
-        None where every loss and weight is finite.
+        None where all of them are finite.
     """
     follower = _Follower(read)
     given = [(a, follower.source("input", n, a)) for n, a in zip(names, args, strict=True)]
     outputs = follower.run(jaxpr, given)
-    in_loss = frozenset[int]().union(*(outputs[i][1] for i in loss))
-    anywhere = in_loss.union(*(outputs[i][1] for i in weights))
-    if not anywhere:
+    reached = [("the loss", outputs[i][1]) for i in loss] + [("a gradient", outputs[i][1]) for i in weights]
+    reached += [(f"the variable {path!r}", outputs[i][1]) for i, path in others.items()]
+    what = next((name for name, origins in reached if origins), None)
+    if what is None:
         return None
-    first = min(in_loss or anywhere)
-    return follower.found[first].blame(bool(in_loss), jaxpr, list(calls))
+    first = follower.found[min(frozenset[int]().union(*(origins for name, origins in reached if name == what)))]
+    if not first.forward and first.place is not None:  # a mask may have hidden what that line itself computed
+        first = next((one for one in follower.found if one.forward and one.place == first.place), first)
+    return first.blame(what, jaxpr, calls)
 
 
 @dataclasses.dataclass
@@ -171,25 +180,29 @@ class _Origin:
     inputs: list[Any]
     output: Any
     turn: int | None
+    forward: bool
 
-    def blame(self, in_loss: bool, jaxpr: Any, calls: list[str]) -> Blame:
+    def blame(self, reached: str, jaxpr: Any, calls: Mapping[str, Place | None]) -> Blame:
         if self.eqn is None:
-            return Blame(self.kind, "forward", None, None, None, (), Statistics.of(self.name, self.output))
+            return Blame(self.kind, "forward", None, None, None, (), Statistics.of(self.name, self.output), reached=reached)
         scope = _plain(self.scope)
-        phase = "forward" if in_loss else "update" if "optimizer:" in scope else "gradient"
-        place = None if phase == "update" else self.place
+        phase = "forward" if self.forward or reached == "the loss" else "update" if "optimizer:" in scope else "gradient"
+        layer, loss = layer_of(scope, calls), re.search(r"loss:([^/]*)", scope)
+        # JAX keeps no line of what is inside of the library's own functions, such as the two branches of a normalization
+        called = None if layer is None or loss is not None else calls[layer]
+        place = None if phase == "update" else self.place or called
         inputs = [x for x in self.inputs if np.size(x) > 1] or self.inputs
-        loss = re.search(r"loss:([^/]*)", scope)
         return Blame(
             operation=self.name,
             phase=phase,
-            layer=layer_of(scope, calls),
+            layer=layer,
             loss=loss and loss.group(1),
             place=place,
             inputs=tuple(Statistics.of(f"input {i}", x) for i, x in enumerate(inputs, 1) if hasattr(x, "dtype") and _is_number(x)),
             output=Statistics.of("output", self.output),
             turn=self.turn,
             forward_operations=_forward_operations(jaxpr, place) if phase == "gradient" else (),
+            reached="a weight" if phase == "update" and reached == "a gradient" else reached,
         )
 
 
@@ -200,13 +213,21 @@ class _Follower:
         self.read = read
         self.found: list[_Origin] = []
         self._turn: int | None = None
+        self._forward: tuple[bool, ...] | None = None  # of the equation that is evaluated: see _forward_equations
         self._places: list[Place] = []  # of the calls that are being evaluated: what JAX's own functions compute has no line
 
     def source(self, kind: str, name: str, value: Any) -> Origins:
         """The origin of a value that comes in as it is."""
         return _NONE if _is_finite(value) else self._note(kind, name, None, "", [], value)
 
-    def run(self, jaxpr: Any, args: Sequence[Value], scope: str = "") -> list[Value]:
+    def run(self, jaxpr: Any, args: Sequence[Value], scope: str = "", forward: Sequence[bool] | None = None) -> list[Value]:
+        """The outputs of a jaxpr.
+
+        Args:
+            args: its inputs.
+            scope: of the equation that holds it.
+            forward: which outputs the forward pass needs; by default all.
+        """
         invars, constvars, consts, eqns, outvars = parts(jaxpr)
         values: dict[Any, Value] = dict(zip((*constvars, *invars), (*((c, _NONE) for c in consts), *args), strict=True))
 
@@ -215,7 +236,9 @@ class _Follower:
 
         ends = {v: i for i, eqn in enumerate(eqns) for v in eqn.invars if not isinstance(v, Literal)}
         ends.update({v: len(eqns) for v in outvars if not isinstance(v, Literal)})
+        needed = _forward_equations(jaxpr, scope, tuple(forward or (True,) * len(outvars)))
         for i, eqn in enumerate(eqns):
+            self._forward = needed.get(i)
             out = self._equation(eqn, [value(v) for v in eqn.invars], f"{scope}/{jax_compat.scope(eqn)}".strip("/"))
             values.update(zip(eqn.outvars, out, strict=True))
             for v in (*eqn.invars, *eqn.outvars):  # as much memory as the step itself, not that of all its values
@@ -235,13 +258,13 @@ class _Follower:
         if inner is not None:
             place = _place(eqn, scope)
             self._places += [place] if place else []
-            out = self.run(inner, inputs[len(inputs) - len(parts(inner).invars) :], scope)
+            out = self.run(inner, inputs[len(inputs) - len(parts(inner).invars) :], scope, self._inner_outputs(eqn))
             del self._places[len(self._places) - bool(place) :]
             return out
         if name == "cond":
             branches = eqn.params["branches"]
             which = int(np.clip(int(inputs[0][0]), 0, len(branches) - 1))
-            return self.run(branches[which], inputs[1:], scope)
+            return self.run(branches[which], inputs[1:], scope, self._inner_outputs(eqn))
         out = jax_compat.bind_again(eqn, [v for v, _ in inputs], eqn.params)
         if all(map(_is_finite, out)):
             return [(v, _NONE) for v in out]
@@ -265,18 +288,22 @@ class _Follower:
 
     def _note(self, kind: str, name: str, eqn: Any, scope: str, inputs: list[Any], output: Any) -> Origins:
         place = None if eqn is None else _place(eqn, scope) or (self._places[-1] if self._places else None)
-        self.found.append(_Origin(kind, name, eqn, scope, place, inputs, output, self._turn))
+        self.found.append(_Origin(kind, name, eqn, scope, place, inputs, output, self._turn, self._forward is not None))
         return frozenset({len(self.found) - 1})
+
+    def _inner_outputs(self, eqn: Any) -> tuple[bool, ...]:
+        return _inner_outputs(eqn, self._forward or (False,) * len(eqn.outvars))
 
     def _scan(self, eqn: Any, inputs: list[Value], scope: str) -> list[Value]:
         body, length = eqn.params["jaxpr"], eqn.params["length"]
         before, carries = jax_compat.scanned(eqn)
+        forward = self._inner_outputs(eqn)
         fixed, carry, xs = inputs[: before - carries], inputs[before - carries : before], inputs[before:]
         rows: list[list[Value]] = [[] for _ in eqn.outvars[carries:]]
         turns = range(length)[::-1] if eqn.params["reverse"] else range(length)
         for number, turn in enumerate(turns):
             outer, self._turn = self._turn, number
-            out = self.run(body, [*fixed, *carry, *((x[turn], o if not _is_finite(x[turn]) else _NONE) for x, o in xs)], scope)
+            out = self.run(body, [*fixed, *carry, *((x[turn], o if not _is_finite(x[turn]) else _NONE) for x, o in xs)], scope, forward)
             self._turn = outer
             carry = out[:carries]
             for row, y in zip(rows, out[carries:], strict=True):
@@ -289,10 +316,10 @@ class _Follower:
         params = eqn.params
         of_cond, of_body = params["cond_nconsts"], params["body_nconsts"]
         cond_fixed, body_fixed, state = inputs[:of_cond], inputs[of_cond : of_cond + of_body], inputs[of_cond + of_body :]
-        outer, turn = self._turn, 0
+        outer, turn, forward = self._turn, 0, self._inner_outputs(eqn)
         while bool(self.run(params["cond_jaxpr"], [*cond_fixed, *state], scope)[0][0]):
             self._turn = turn
-            state = self.run(params["body_jaxpr"], [*body_fixed, *state], scope)
+            state = self.run(params["body_jaxpr"], [*body_fixed, *state], scope, forward)
             turn += 1
         self._turn = outer
         return state
@@ -301,6 +328,35 @@ class _Follower:
 def _place(eqn: Any, scope: str) -> Place | None:
     """The user's line of an equation. A loss of the library has none: the line that called ``fit`` would only confuse."""
     return None if "loss:" in scope and not jax_compat.is_ours_outside(eqn) else jax_compat.eqn_place(eqn)
+
+
+def _forward_equations(jaxpr: Any, scope: str, outputs: tuple[bool, ...]) -> dict[int, tuple[bool, ...]]:
+    """Which equations are part of the forward pass, by number, and which of their outputs it needs.
+
+    Beside the forward pass, and under the same names, JAX computes what only the gradient needs, such as 1 / (2 sqrt(x)): what
+    leads to an output through transposed equations or the optimizer alone.
+
+    Args:
+        jaxpr: of a step or a part of it.
+        scope: of the equation that holds it.
+        outputs: which outputs the forward pass needs.
+    """
+    eqns, outvars = parts(jaxpr).eqns, parts(jaxpr).outvars
+    needed = {v for v, is_needed in zip(outvars, outputs, strict=True) if is_needed and not isinstance(v, Literal)}
+    found = {}
+    for i in range(len(eqns) - 1, -1, -1):
+        which = tuple(v in needed for v in eqns[i].outvars)
+        if any(which) and not _AFTER_FORWARD.search(f"{scope}/{jax_compat.scope(eqns[i])}"):
+            found[i] = which
+            needed.update(v for v in eqns[i].invars if not isinstance(v, Literal))
+    return found
+
+
+def _inner_outputs(eqn: Any, needed: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Which outputs of what an equation calls are needed. Of a loop that is all that goes from turn to turn, if any of it."""
+    name = eqn.primitive.name
+    carries = jax_compat.scanned(eqn)[1] if name == "scan" else len(needed) if name == "while" else 0
+    return (any(needed),) * carries + needed[carries:]
 
 
 def _called(eqn: Any) -> Any:
@@ -322,18 +378,22 @@ def _plain(scope: str) -> str:
 
 
 def _forward_operations(jaxpr: Any, place: Place | None) -> tuple[str, ...]:
-    """What a line computes in the forward pass and is known to have an infinite gradient. A division may belong to the gradient."""
+    """What a line computes in the forward pass and is known to have an infinite gradient, divisions last."""
     names: dict[str, None] = {}
 
-    def look(inner: Any) -> None:
-        for eqn in parts(inner).eqns:
-            nested = jax_compat.nested_jaxprs(eqn)
+    def look(inner: Any, scope: str, outputs: tuple[bool, ...]) -> None:
+        eqns = parts(inner).eqns
+        for i, needed in sorted(_forward_equations(inner, scope, outputs).items()):
+            nested, below = jax_compat.nested_jaxprs(eqns[i]), f"{scope}/{jax_compat.scope(eqns[i])}"
             for one in nested:
-                look(one)
-            if not nested and "transpose(" not in jax_compat.scope(eqn) and place is not None and jax_compat.eqn_place(eqn) == place:
-                names[eqn.primitive.name] = None
+                which = _inner_outputs(eqns[i], needed)
+                count = len(parts(one).outvars)
+                look(one, below, which if len(which) == count else (True,) * count)
+            if not nested and jax_compat.eqn_place(eqns[i]) == place:
+                names[eqns[i].primitive.name] = None
 
-    look(jaxpr)
+    if place is not None:
+        look(jaxpr, "", (True,) * len(parts(jaxpr).outvars))
     return tuple(sorted((n for n in names if n in ADVICE), key=lambda n: n == "div"))
 
 

@@ -140,8 +140,9 @@ class Model(Configured):
             run_eagerly: whether ``call`` runs in Python on every step, for debugging.
             steps_per_execution: steps in one dispatch, or "auto".
             jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
-            nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite. It names the first
-                operation that was not, and the weights are those before that batch. Memory is needed for two more copies of
+            nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite, or another variable that
+                was so before: moving statistics, optimizer state (what metrics hold is not looked at). It names the first operation
+                that was not, and the weights are those before that batch. Memory is needed for two more copies of
                 weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
             max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
                 a ``CaptureBudgetError`` says why, before ``call`` runs.

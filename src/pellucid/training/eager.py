@@ -189,8 +189,8 @@ class EagerRunner:
     def _check(self, written: dict[Variable, Any], batch: tuple, block: Block, variables: list[Variable]) -> None:
         """Explains a step that was not finite. Nothing of it is assigned."""
         assert self.objective is not None
-        losses = self.objective.tracker.state
-        if nonfinite.FiniteCheck(variables, [losses])({losses: losses.array}, {v: written.get(v, v.array) for v in (*variables, losses)}):
+        before = {v: v.array for v in dict.fromkeys([*variables, *written])}
+        if self.machine.finite_check(variables, self.objective)(before, before | written):
             return
         where = nonfinite.place_of(self.caller, self._epoch, self._steps)
         specs, tree = jax.tree.flatten(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), batch))

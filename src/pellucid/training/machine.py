@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -193,7 +193,7 @@ class Machine:
     def _own_means(self) -> list[Variable]:
         if not any(self.own_step(purpose) for purpose in ("train", "test")):
             return []
-        return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]
+        return self._states_of_metrics()
 
     def reset_own_metrics(self) -> None:
         """Starts the metrics of steps of the user's own anew."""
@@ -302,7 +302,7 @@ class Machine:
         watched = purpose == "train" and self.settings is not None and self.settings.nan == "raise"
         if self.own_step(purpose):
             losses = [] if self.loss_mean is None else self.loss_mean.variables
-            check = FiniteCheck([v for v in graph.writes if v.trainable], losses) if watched else None
+            check = FiniteCheck([v for v in graph.writes if v.trainable], losses, self._states_of_metrics()) if watched else None
             return Program(steps.own_step(graph, form.batch_size), tree, specs, form, None if purpose == "predict" else "last", check)
         if purpose == "predict":
             return Program(steps.predict_step(forward), tree, specs, form)
@@ -315,8 +315,15 @@ class Machine:
         else:
             step = steps.test_step(forward, used)
         step = step if told is None else told.over(step)
-        check = FiniteCheck(variables, [objective.tracker.state]) if watched else None
+        check = self.finite_check(variables, objective) if watched else None
         return Program(step, tree, specs, form, objective.results, check)
+
+    def finite_check(self, weights: Sequence[Variable], objective: Objective) -> FiniteCheck:
+        """What a step of training must leave finite: losses, weights, and all other variables but the states of metrics."""
+        return FiniteCheck(weights, [objective.tracker.state], [*objective.variables, *self._states_of_metrics()])
+
+    def _states_of_metrics(self) -> list[Variable]:
+        return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]
 
     def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""

@@ -1,15 +1,16 @@
 """``compile(nan="raise")``: training stays compiled; a step whose loss or gradient is not finite is undone and explained.
 
-The loss is checked in the running sums that every step updates anyway, and the weights once a dispatch (a gradient that is not
-finite makes a weight that is not). What there was before a dispatch is kept until its check is seen: small arrays as a copy that the
-program makes, and large ones themselves, which then take the results of a later dispatch.
+The loss is checked in the running sums that every step updates anyway, and once a dispatch the weights (a gradient that is not
+finite makes a weight that is not) and the other variables, such as moving statistics. What there was before a dispatch is kept until
+its check is seen: small arrays as a copy that the program makes, and large ones themselves, which then take the results of a later
+dispatch.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -32,18 +33,31 @@ class FiniteCheck:
     Args:
         weights: those that the optimizer changes.
         losses: the running sums of the losses. Where they were not finite before (a validation), they tell nothing.
+        metrics: states of metrics, which may hold anything.
     """
 
-    def __init__(self, weights: Sequence[Variable], losses: Sequence[Variable]):
+    def __init__(self, weights: Sequence[Variable], losses: Sequence[Variable], metrics: Iterable[Variable] = ()):
         self.weights, self.losses = list(weights), list(losses)
+        self._known = {*self.weights, *self.losses, *metrics}
+
+    def others(self, written: Iterable[Variable]) -> list[Variable]:
+        """Of the variables that a step writes, those that must stay finite beside the weights: moving statistics, optimizer state."""
+        return [v for v in written if v not in self._known and jnp.issubdtype(v.dtype, jnp.inexact)]
 
     def __call__(self, before: dict, after: dict) -> Any:
-        well = jnp.isfinite(sum((_zero_if_finite(after[w]) for w in self.weights), jnp.zeros(())))
+        well = _are_finite([after[w] for w in self.weights])
         for state in self.losses:
             if state not in after:
                 continue
             well &= jnp.isfinite(after[state]).all() | ~jnp.isfinite(before[state]).all()
-        return well
+        others = self.others(v for v in after if after[v] is not before[v])
+        if not others:
+            return well
+
+        def each_that_was() -> Any:
+            return jnp.stack([jnp.isfinite(after[v]).all() | ~jnp.isfinite(before[v]).all() for v in others]).all()
+
+        return well & lax.cond(_are_finite([after[v] for v in others]), lambda: jnp.bool_(True), each_that_was)
 
 
 def state_of(variables: Sequence[Variable]) -> list[Before]:
@@ -54,6 +68,10 @@ def state_of(variables: Sequence[Variable]) -> list[Before]:
 def place_of(caller: str, epoch: int | None, batch: int) -> str:
     """Which batch, in words."""
     return f"{caller}: " + (f"epoch {epoch}, batch {batch}" if caller == "fit" else "this batch")
+
+
+def _are_finite(arrays: Sequence[Any]) -> Any:
+    return jnp.isfinite(sum(map(_zero_if_finite, arrays), jnp.zeros(())))
 
 
 def _zero_if_finite(x: Any) -> Any:
@@ -183,8 +201,9 @@ def explained(program: Program, inputs: list[Any], where: str) -> NonFiniteError
     outputs = {v: i for i, v in enumerate(trace.writes, trace.tree.num_leaves)}
     assert program.check is not None
     losses, weights = ([outputs[v] for v in some if v in outputs] for some in (program.check.losses, program.check.weights))
-    calls = [call.path for call in program.graph.calls] if program.graph is not None else []
-    blame = find_blame(trace.jaxpr, inputs, _input_names(program), lambda v: v.array, losses, weights, calls)
+    others = {outputs[v]: v.path for v in program.check.others(trace.writes) if bool(jnp.isfinite(v.array).all())}
+    calls = {call.path: call.source for call in program.graph.calls} if program.graph is not None else {}
+    blame = find_blame(trace.jaxpr, inputs, _input_names(program), lambda v: v.array, losses, weights, calls, others)
     return error_for(blame, where)
 
 
@@ -196,7 +215,7 @@ def _input_names(program: Program) -> list[str]:
 
 def error_for(blame: Blame | None, where: str) -> NonFiniteError:
     """The error that tells what is to blame, and that the weights are good."""
-    what = "a gradient" if blame and blame.phase == "gradient" else "a weight" if blame and blame.phase == "update" else "the loss"
+    what = blame.reached if blame else "the loss"
     found = str(blame) if blame else "Evaluated operation by operation, outside of the compiled program, every value is finite."
     return NonFiniteError(
         f"{where}: {what} is not finite. {found}\nWeights and optimizer state are those before this batch; they can be used and trained.",
