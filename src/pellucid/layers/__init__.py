@@ -5,7 +5,15 @@ from pellucid.core.serialization import deserialize_keras_object as deserialize
 from pellucid.core.serialization import serialize_keras_object as serialize
 from pellucid.layers.activation import Activation, ReLU, Softmax
 from pellucid.layers.core import Dense, Identity
-from pellucid.layers.dropout import Dropout
+from pellucid.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+    SpatialDropout2D,
+    SpatialDropout3D,
+)
 from pellucid.layers.merging import Add, Concatenate, add, concatenate
 from pellucid.layers.normalization import BatchNormalization, Normalization
 from pellucid.layers.reshaping import Flatten, Reshape
@@ -13,17 +21,23 @@ from pellucid.layers.reshaping import Flatten, Reshape
 __all__ = [
     "Activation",
     "Add",
+    "AlphaDropout",
     "BatchNormalization",
     "Concatenate",
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "Identity",
     "Layer",
     "Normalization",
     "ReLU",
     "Reshape",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "add",
     "concatenate",
     "deserialize",
