@@ -2,6 +2,7 @@
 
 from pellucid import (
     activations,
+    backend,
     callbacks,
     config,
     datasets,
@@ -63,6 +64,7 @@ __all__ = [
     "SideEffectWarning",
     "Variable",
     "activations",
+    "backend",
     "callbacks",
     "config",
     "datasets",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 import jax
+import numpy as np
 
 from pellucid.core.dtypes import floatx, set_floatx
 from pellucid.core.explain import filter_tracebacks, filters_tracebacks
 
 _epsilon = 1e-7
+_image_data_format = "channels_last"
 _data_budget: int | None = None
 
 
@@ -19,9 +21,35 @@ def epsilon() -> float:
 
 
 def set_epsilon(value: float) -> None:
-    """Sets what ``epsilon`` returns."""
+    """Sets what ``epsilon`` returns.
+
+    Raises:
+        ValueError: for what is no number above zero.
+    """
     global _epsilon
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not value > 0:
+        raise ValueError(f"set_epsilon: value={value!r}; expected a small number above zero, such as 1e-7.")
     _epsilon = float(value)
+
+
+def image_data_format() -> str:
+    """Where images have their channels, unless a layer says otherwise: "channels_last", or "channels_first" if that was set."""
+    return _image_data_format
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Sets what ``image_data_format`` returns.
+
+    Args:
+        data_format: "channels_last", (rows, height, width, channels), or "channels_first".
+
+    Raises:
+        ValueError: for another one.
+    """
+    global _image_data_format
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(f"set_image_data_format: data_format={data_format!r}; expected 'channels_last' or 'channels_first'.")
+    _image_data_format = data_format
 
 
 def data_budget() -> int:
@@ -75,8 +103,10 @@ __all__ = [
     "enable_traceback_filtering",
     "epsilon",
     "floatx",
+    "image_data_format",
     "is_traceback_filtering_enabled",
     "set_data_budget",
     "set_epsilon",
     "set_floatx",
+    "set_image_data_format",
 ]
