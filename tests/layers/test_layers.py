@@ -48,6 +48,12 @@ LAYERS = {
     "Add": (lambda k: k.layers.Add(), [TABLE, 2 * TABLE, TABLE**2]),
     "Add that broadcasts": (lambda k: k.layers.Add(), [SERIES, SERIES[:, :1]]),
     "Dropout": (lambda k: k.layers.Dropout(0.5), TABLE),
+    "AlphaDropout": (lambda k: k.layers.AlphaDropout(0.5), TABLE),
+    "GaussianDropout": (lambda k: k.layers.GaussianDropout(0.5), TABLE),
+    "GaussianNoise": (lambda k: k.layers.GaussianNoise(0.5), TABLE),
+    "SpatialDropout1D": (lambda k: k.layers.SpatialDropout1D(0.5), SERIES),
+    "SpatialDropout2D": (lambda k: k.layers.SpatialDropout2D(0.5), IMAGES),
+    "SpatialDropout3D": (lambda k: k.layers.SpatialDropout3D(0.5), IMAGES[:, None]),
     "BatchNormalization": (lambda k: k.layers.BatchNormalization(), TABLE),
     "BatchNormalization of axis 1": (lambda k: k.layers.BatchNormalization(axis=1), IMAGES),
     "BatchNormalization, options": (

@@ -16,7 +16,8 @@ from pellucid.metrics import MeanMetricWrapper, MeanOfLoss
 NEEDED = {  # arguments without a default
     "Activation": ("tanh",),
     "Dense": (3,),
-    "Dropout": (0.5,),
+    **{f"{kind}Dropout{n}": (0.5,) for kind, n in (("", ""), ("Alpha", ""), ("Gaussian", ""), *(("Spatial", f"{d}D") for d in (1, 2, 3)))},
+    "GaussianNoise": (0.5,),
     "Reshape": ((2, 3),),
     "FunctionLoss": (losses.huber,),
     "MeanMetricWrapper": (losses.huber,),

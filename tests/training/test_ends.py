@@ -55,6 +55,13 @@ def test_freezing_in_between_leaves_the_frozen_as_they_are():
     np.testing.assert_array_equal(model.out.kernel.numpy(), before)
 
 
+@pytest.mark.parametrize("cls", [Line, Own])
+def test_a_scaled_loss_gives_the_same_updates_and_logs(cls):
+    plain, scaled = (fitted(cls, optimizers.SGD(0.1, loss_scale_factor=factor), epochs=2) for factor in (None, 128.0))
+    np.testing.assert_allclose(scaled.out.kernel.numpy(), plain.out.kernel.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(scaled.history.history["loss"], plain.history.history["loss"], rtol=1e-5)
+
+
 def test_moving_averages_are_the_weights_when_training_has_ended():
     import keras
 

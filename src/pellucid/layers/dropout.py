@@ -141,8 +141,17 @@ class GaussianNoise(_Random):
         return inputs + random.normal(inputs.shape, 0.0, self.stddev, dtype=inputs.dtype, seed=self.seed_generator)
 
 
-class _Spatial(_Rated):
-    """Dropout of whole channels.
+class _OfChannels(_Rated):
+    """Dropout of whole channels. It has no weights: Keras's config of it does not say whether they are trainable."""
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("trainable", None)
+        return config
+
+
+class _Spatial(_OfChannels):
+    """Dropout of whole channels of images or volumes.
 
     Args:
         rate: share of channels set to zero, in [0, 1).
@@ -155,20 +164,20 @@ class _Spatial(_Rated):
     def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **layer_args: Any):
         super().__init__(rate, seed, **layer_args)
         if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(
-                f"{type(self).__name__}: data_format={data_format!r}; expected 'channels_last', 'channels_first' or None."
-            )
+            raise ValueError(f"{type(self).__name__}: data_format={data_format!r}; expected 'channels_last', 'channels_first' or None.")
         self.data_format = data_format or config.image_data_format()
 
     def changed(self, inputs: Any) -> Any:
         if inputs.ndim != self.axes + 2:
-            raise ShapeError(f"{type(self).__name__}: inputs have {inputs.ndim} axes; expected {self.axes + 2}, batch and channels included.")
+            raise ShapeError(
+                f"{type(self).__name__}: inputs have {inputs.ndim} axes; expected {self.axes + 2}, batch and channels included."
+            )
         ones = (1,) * self.axes
         shape = (None, *ones, None) if self.data_format == "channels_last" else (None, None, *ones)
         return random.dropout(inputs, self.rate, shape, self.seed_generator)
 
 
-class SpatialDropout1D(_Rated):
+class SpatialDropout1D(_OfChannels):
     """In training, sets a share of the channels to zero, each at all its time steps, and scales the rest; else does nothing.
 
     Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.

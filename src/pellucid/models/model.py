@@ -397,9 +397,10 @@ class Model(Configured):
 
         def loss_of_weights() -> tuple[Any, Any]:
             y_pred = self(x, training=True)
-            return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True), y_pred
+            loss = self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
+            return self.optimizer.scale_loss(loss), (loss, y_pred)
 
-        (loss, y_pred), grads = frame.value_and_grad(loss_of_weights, variables, has_aux=True)()
+        (_, (loss, y_pred)), grads = frame.value_and_grad(loss_of_weights, variables, has_aux=True)()
         self.optimizer.apply(grads, variables)
         self._update_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight)

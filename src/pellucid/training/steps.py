@@ -30,7 +30,7 @@ def train_step(forward: Forward, objective: Objective, optimizer: Optimizer, var
         def loss_of_weights() -> tuple[Any, Any]:
             outputs, added = forward(x)
             total, parts = objective.loss(y, outputs, sample_weight, rows, added)
-            return total, (outputs, parts)
+            return optimizer.scale_loss(total), (outputs, parts)
 
         (_, (outputs, parts)), grads = value_and_grad(loss_of_weights, variables, has_aux=True)()
         with jax.named_scope(f"optimizer:{optimizer.name}"):
