@@ -69,8 +69,9 @@ class Subject:
         self.fit([callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: self.states.append(self.state()))])
         assert len(self.states) == EPOCHS * STEPS + 1
 
-    def compile(self, **options):
-        self.model.compile(self.optimizer, "mse", metrics=[self.metric], **options)
+    def compile(self, loss="mse", **options):
+        self.model.compile(self.optimizer, loss, metrics=[self.metric], **options)
+        self.other = loss != "mse" or bool(options)
 
     @property
     def variables(self):
@@ -95,7 +96,8 @@ class Subject:
         step = int(np.argmin(near))
         assert near[step] < 1e-3, f"not the state after any step: {near}"
         self.model.broken = self.metric.broken = False
-        self.compile()
+        if self.other:
+            self.compile()
         assert np.isfinite(self.model.predict(X, verbose=0)).all()
         assert np.isfinite(self.model.fit(X, Y, SIZE, verbose=0).history["loss"]).all()
         return step
@@ -189,7 +191,7 @@ def in_a_metric(subject, rng):
 
 
 def in_the_loss(subject, rng):
-    subject.model.compile(subject.optimizer, loss_of_none)
+    subject.compile(loss_of_none)
     subject.fit()
 
 
@@ -220,7 +222,8 @@ def subject():
     return Subject()
 
 
-@pytest.mark.parametrize("number", range(100))
+# a third of them in every run of the tests, all of them where the slow ones run
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n >= 33 else n for n in range(100)])
 def test_a_failure_at_a_random_place_leaves_weights_of_a_completed_step(number, subject):
     rng = np.random.default_rng(number)
     fail = FAILURES[number % len(FAILURES)]

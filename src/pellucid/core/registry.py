@@ -46,7 +46,8 @@ class Registry:
                 return serialization.deserialize_keras_object({"config": {}, **identifier})
             if name not in self.entries:
                 raise ValueError(f"There is no {self.kind} {name!r}. {did_you_mean(name, self.entries)}")
-            return self.entries[name].from_config(identifier.get("config", {}))
+            cls, config = self.entries[name], identifier.get("config", {})
+            return cls.from_config(config) if hasattr(cls, "from_config") else cls(**config)
         if callable(identifier):
             return identifier() if isinstance(identifier, type) else identifier
         raise TypeError(f"{identifier!r} is no {self.kind}; expected a name ({', '.join(sorted(self.entries)[:4])} …) or a callable.")
