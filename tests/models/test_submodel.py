@@ -157,3 +157,51 @@ def test_what_cannot_be_given_is_refused():
     looping.build((None, 3))
     with pytest.raises(ValueError, match=r"'cell' does not leave the loop"):
         looping.submodel("cell")
+
+
+def test_activations_are_those_of_the_graph_that_serves_the_inputs():
+    class Branching(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.out = layers.Dense(4), layers.Dense(1)
+
+        def call(self, x, training=None):
+            h = self.hidden(x)
+            if training:
+                h = pellucid.ops.tanh(h)
+            return self.out(h)
+
+    x = np.ones((8, 3), "float32")
+    model = Branching()
+    model.compile("sgd", "mse")
+    model.fit(x, x[:, :1], verbose=0)
+    values = model.activations(x)
+    assert list(values) == ["hidden", "out"]
+    np.testing.assert_allclose(values["hidden"], model.hidden(x), rtol=1e-6)
+
+    class Steps(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.cell = layers.Dense(2)
+
+        def call(self, x):
+            h = 0.0
+            for t in range(x.shape[1]):
+                h = self.cell(x[:, t]) + h
+            return h
+
+    model = Steps()
+    for steps in (6, 4, 6):
+        x = np.ones((5, steps, 3), "float32")
+        model.predict(x, verbose=0)
+        assert sum(path.startswith("cell") for path in model.activations(x)) == steps
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_a_capture_takes_the_types_that_fit_converts_to(dtype):
+    model = pellucid.Sequential([layers.Dense(1)])
+    model.compile("sgd", "mse", max_captures=1)
+    x = np.ones((8, 3), dtype)
+    model.capture(x)
+    model.fit(x, x[:, :1], verbose=0)
+    assert model.ledger.call_count == 1

@@ -352,6 +352,8 @@ def specs_from_shapes(shapes: Any, dtype: str) -> Any:
                 )
             return jax.ShapeDtypeStruct((32 if not shapes or shapes[0] is None else int(shapes[0]), *map(int, shapes[1:])), dtype)
         return type(shapes)([specs_from_shapes(s, dtype) for s in shapes])
+    if isinstance(shapes, np.ndarray):  # of the type that `fit` converts it to
+        return jax.ShapeDtypeStruct(shapes.shape, jax.dtypes.canonicalize_dtype(shapes.dtype))
     if hasattr(shapes, "shape") and hasattr(shapes, "dtype"):
         return shapes
     raise TypeError(f"build: {shapes!r} is no shape; expected a tuple such as (None, 3), or a list or dict of them.")

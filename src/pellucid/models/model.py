@@ -611,15 +611,12 @@ class Model(Configured):
             The value where ``outputs`` is one path, else a dict of values by path.
         """
         data = ArrayData.check(x, where="activations")
-        if self.graph is None:
-            specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), data.x)
-            self._machine.captures.graph_for(specs, data.rows, False, "activations")
-        assert self.graph is not None
-        paths = outputs if outputs is not None else [n.path for n in self.graph.children() if n.outputs]
+        graph = self._machine.captures.graph_for(specs_of(data.x), data.rows, False, "activations")
+        paths = outputs if outputs is not None else [n.path for n in graph.children() if n.outputs]
         wanted = (paths,) if isinstance(paths, str) else tuple(paths)
         parts = self._machine.parts
         if wanted not in parts:
-            parts[wanted] = Submodel(self, {path: path for path in wanted}, f"{self.name}_activations")
+            parts[wanted] = Submodel(self, {path: path for path in wanted}, f"{self.name}_activations", graph)
         values = loop.predict(parts[wanted]._machine, x, batch_size or data.rows, 0, None)
         return values[paths] if isinstance(paths, str) else {path: values[path] for path in wanted}
 
@@ -731,9 +728,10 @@ class Submodel(Model):
         model: that is cut.
         outputs: path of a node, or a list of paths, or a dict of them.
         name: of the new model.
+        graph: that has the nodes, by default the last one.
     """
 
-    def __init__(self, model: Model, outputs: Any, name: str | None = None):
+    def __init__(self, model: Model, outputs: Any, name: str | None = None, graph: Graph | None = None):
         super().__init__(name=name)
         if isinstance(outputs, list | tuple) and len(outputs) == 1:
             (outputs,) = outputs
@@ -741,8 +739,9 @@ class Submodel(Model):
         if not self.paths or not all(isinstance(path, str) for path in self.paths):
             raise ValueError(f"submodel: outputs={outputs!r}; expected the path of a node, such as 'hidden2', or a list or dict of paths.")
         self._of = Held(model)
-        assert model.graph is not None
-        graph = model.graph.restricted(self.paths)
+        whole = graph or model.graph
+        assert whole is not None
+        graph = whole.restricted(self.paths)
         self.used = layers_of(graph)
         held = {v for layer in self.used for v in layer.variables}
         self.own = [v for v in dict.fromkeys([*graph.reads, *graph.writes]) if v not in held]
