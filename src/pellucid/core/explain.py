@@ -6,7 +6,9 @@ import contextlib
 import functools
 import linecache
 import re
+import sys
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -163,20 +165,12 @@ def place_in(error: Exception, code: types.CodeType) -> Place | None:
     return mine[-1] if mine else (places[-1][1] if places and not places[-1][0] else None)
 
 
-def users_line(error: BaseException, caller: Any = None) -> Place | None:
-    """The innermost line of a user's in a traceback; where there is none, the nearest one from a Python frame outwards."""
-    traceback, found = error.__traceback__, None
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if not jax_compat.is_library_file(code.co_filename):
-            found = Place(code.co_filename, traceback.tb_lineno, code.co_name)
-        traceback = traceback.tb_next
-    while found is None and caller is not None:
-        code = caller.f_code
-        if not jax_compat.is_library_file(code.co_filename):
-            found = Place(code.co_filename, caller.f_lineno, code.co_name)
-        caller = caller.f_back
-    return found
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns, at the user's line that led here, however many calls of the library's are between."""
+    caller = sys._getframe(1)
+    user = jax_compat.user_frame(caller) or caller
+    told = user.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, user.f_code.co_filename, user.f_lineno, user.f_globals.get("__name__"), told)
 
 
 # ---- Tracebacks ----

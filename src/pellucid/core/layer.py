@@ -288,7 +288,7 @@ class Layer:
         text = ", ".join([*map(str, shapes[0]), *(f"{k}={v}" for k, v in shapes[1].items())])
         where = f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}"
         told = explain.clearer(error)
-        explain.add_notes(told, where, explain.users_line(error, sys._getframe(2)))
+        explain.add_notes(told, where, jax_compat.user_place(sys._getframe(2), error))
         return told
 
     # ---- Names and state ----

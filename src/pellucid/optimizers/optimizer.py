@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid import ops
-from pellucid.core import naming
+from pellucid.core import explain, naming
 from pellucid.core.frame import functional
 from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
@@ -259,7 +258,7 @@ class Optimizer:
         pairs = [(g, v) for g, v in zip(grads, known, strict=True) if g is not None]
         if len(pairs) < len(known):
             missing = ", ".join(repr(v.path) for g, v in zip(grads, known, strict=True) if g is None)
-            warnings.warn(f"{self.name}: no gradient for {missing}: what is not part of the loss stays as it is.", stacklevel=3)
+            explain.warn(f"{self.name}: no gradient for {missing}: what is not part of the loss stays as it is.")
         return [g for g, _ in pairs], [v for _, v in pairs]
 
     def _update(self, grads: list, variables: Sequence[Variable], call: Any = None) -> None:

@@ -6,14 +6,13 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from pellucid.core import seeds
+from pellucid.core import explain, seeds
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.errors import DataError, DataWarning, ShapeError
@@ -403,7 +402,7 @@ def _is_exhausted(source: Source, epoch: int, epochs: int) -> bool:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, DataWarning, stacklevel=6)
+    explain.warn(message, DataWarning)
 
 
 def _runner(machine: Machine, purpose: str, source: Source, caller: str, callbacks: CallbackList | None = None) -> Any:
