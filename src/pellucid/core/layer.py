@@ -149,6 +149,7 @@ class Layer:
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
+        constraint: Any = None,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
 
@@ -158,6 +159,7 @@ class Layer:
             dtype: by default that of the layer.
             trainable: whether optimizers change it.
             name: last part of its path.
+            constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
@@ -173,6 +175,8 @@ class Layer:
             value = np.broadcast_to(initializer, shape)
             initializer = lambda *_: value
         variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable")
+        if constraint is not None:
+            variable.constraint = registry.constraints.get(constraint)
         self._state.variables.append(variable)
         return variable
 

@@ -79,7 +79,8 @@ class Runner:
         """Finds (or captures) the graph, matches losses and metrics, and decides what becomes of the last batch."""
         self.own = self.machine.own_step(self.purpose)
         self.readings = self.machine.readings(self.purpose, None)
-        self.graph: Graph = self._graph_for(self.batch_size)
+        with self.machine.noticing_no_change(self.readings):  # that a step makes weights is none
+            self.graph: Graph = self._graph_for(self.batch_size)
         self._programs.clear()
         self._versions = Layer.version, Variable.version
         if self.purpose == "predict" and self.batches > 1:
