@@ -9,7 +9,8 @@ import contextlib
 import dis
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from traceback import walk_stack, walk_tb
 from typing import Any, NamedTuple
 
 import jax
@@ -306,16 +307,32 @@ def is_users_file(file: str) -> bool:
     return not (is_library_file(file) or file.startswith(_STANDARD) or any(folder in file for folder in _INSTALLED))
 
 
-def user_place(frame: Any) -> Place | None:
-    """The nearest line, from a Python frame outwards, that a user wrote; else the nearest in an installed package."""
-    found = None
-    while frame is not None and not is_users_file(frame.f_code.co_filename):
+def user_place(frame: Any, error: BaseException | None = None) -> Place | None:
+    """The nearest line, from a Python frame outwards, that a user wrote; else the nearest in an installed package.
+
+    Where there is an error, the lines that it came through are nearer than the frame.
+    """
+    raised = [] if error is None else list(walk_tb(error.__traceback__))
+    found = _users_of(reversed(raised)) or _users_of(walk_stack(frame) if frame is not None else ())
+    return found and Place(found[0].f_code.co_filename, found[1], found[0].f_code.co_name)
+
+
+def user_frame(frame: Any) -> Any:
+    """The frame of `user_place`, or None."""
+    found = _users_of(walk_stack(frame))
+    return found and found[0]
+
+
+def _users_of(stack: Iterable[tuple[Any, int]]) -> tuple[Any, int] | None:
+    """The first (frame, line) that a user wrote; else the first in an installed package."""
+    installed = None
+    for frame, line in stack:
         file = frame.f_code.co_filename
-        if found is None and not is_library_file(file) and not file.startswith(_STANDARD):
-            found = frame
-        frame = frame.f_back
-    frame = frame or found
-    return frame and Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        if is_users_file(file):
+            return frame, line
+        if installed is None and not is_library_file(file) and not file.startswith(_STANDARD):
+            installed = frame, line
+    return installed
 
 
 def raised_outside_jax(error: BaseException) -> bool:

@@ -150,6 +150,7 @@ class Layer:
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
+        constraint: Any = None,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
 
@@ -159,6 +160,7 @@ class Layer:
             dtype: by default that of the layer.
             trainable: whether optimizers change it.
             name: last part of its path.
+            constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
@@ -174,6 +176,8 @@ class Layer:
             value = np.broadcast_to(initializer, shape)
             initializer = lambda *_: value
         variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable")
+        if constraint is not None:
+            variable.constraint = registry.constraints.get(constraint)
         self._state.variables.append(variable)
         return variable
 
@@ -285,7 +289,7 @@ class Layer:
         text = ", ".join([*map(str, shapes[0]), *(f"{k}={v}" for k, v in shapes[1].items())])
         where = f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}"
         told = explain.clearer(error)
-        explain.add_notes(told, where, explain.users_line(error, sys._getframe(2)))
+        explain.add_notes(told, where, jax_compat.user_place(sys._getframe(2), error))
         return told
 
     # ---- Names and state ----

@@ -17,7 +17,7 @@ from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, naming, seeds
-from pellucid.core.explain import is_of_formatting, users_line
+from pellucid.core.explain import is_of_formatting
 from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
@@ -228,7 +228,7 @@ def capture_layer(
         except Exception as error:
             if batch_size is None or not _may_be_about_sizes(error):
                 raise
-            place, message = users_line(error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
+            place, message = jax_compat.user_place(None, error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
         again = time.perf_counter()
         if refused is not None:
             refused(place, message, again - started)
