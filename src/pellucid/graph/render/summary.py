@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pellucid.core.layer import Layer
-from pellucid.graph.nodes import Node
+from pellucid.graph.nodes import Counted, Node
 
 if TYPE_CHECKING:
     from pellucid.graph.graph import Graph
@@ -53,9 +54,10 @@ def summary_text(
     Raises:
         ValueError: for a ``layer_range`` that fits no rows.
     """
-    rows = [] if graph is None else _rows(graph, _chosen(graph, layer_range), expand_nested)
+    counted = Counted([] if graph is None else graph.nodes)
+    rows = [] if graph is None else _rows(graph, _chosen(graph, layer_range), expand_nested, counted)
     others = layer._flatten_layers()[1:] if graph is None else graph.uncalled
-    rows += [_other(x, "not built" if graph is None else "not called") for x in others]
+    rows += [_other(x, "not built" if graph is None else "not called", counted) for x in others]
     parts = [_table(f"Model: {layer.name!r}", rows, width or 100, show_trainable, flops=graph is not None)]
     if graph is None:
         parts.append(_UNBUILT)
@@ -63,7 +65,7 @@ def summary_text(
     return "\n\n".join(parts)
 
 
-def _rows(graph: Graph, chosen: list[Node], expand_nested: bool) -> list[_Row]:
+def _rows(graph: Graph, chosen: list[Node], expand_nested: bool, counted: Counted) -> list[_Row]:
     kept = {n.path for n in chosen}
     rows = [_Row(f"{n.path} (Input)", _shapes(n)) for n in graph.input_nodes if n.path in kept]
     called: set[Layer] = set()
@@ -71,23 +73,30 @@ def _rows(graph: Graph, chosen: list[Node], expand_nested: bool) -> list[_Row]:
     for node in graph.nodes:
         around[node.path] = around.get(node.parent, node.path)
         if around[node.path] in kept and (expand_nested or not node.depth):
-            rows.append(_row(node, node.layer in called))
+            rows.append(_row(node, _number(node.parameters, counted.new[node.path], node.layer in called)))
         called.update([node.layer] if node.layer is not None else [])
     return rows
 
 
-def _row(node: Node, shared: bool) -> _Row:
+def _row(node: Node, count: str) -> _Row:
     step = "  " * node.depth + node.name
     sources = ", ".join(_seen_from(node, path) for path in node.connected_to)
     flops = compact(node.flops)
     if node.layer is None:
-        return _Row(f"{'  ' * node.depth}· {node.name}", _shapes(node), sources, f"{node.parameters:,}" if node.parameters else "", flops)
-    count = "shared" if shared else f"{node.parameters:,}"
+        return _Row(f"{'  ' * node.depth}· {node.name}", _shapes(node), sources, count if node.parameters else "", flops)
     return _Row(f"{step} ({node.kind})", _shapes(node), sources, count, flops, "yes" if node.layer.trainable else "no")
 
 
-def _other(layer: Layer, state: str) -> _Row:
-    count = f"{_count(layer.weights):,}" if layer.built else "?"
+def _number(parameters: int, new: int, called_before: bool = False) -> str:
+    """What is new, and whether there are others, which a row above has."""
+    if called_before or (parameters and not new):
+        return "shared"
+    return f"{new:,}" if new == parameters else f"{new:,} + shared"
+
+
+def _other(layer: Layer, state: str, counted: Counted) -> _Row:
+    around = set(itertools.accumulate(layer.path.split("/"), "{}/{}".format))
+    count = _number(_count(layer.weights), counted.add(layer.path, layer.weights, around)) if layer.built else "?"
     return _Row(f"{layer.path} ({type(layer).__name__})", state, "", count, "", "yes" if layer.trainable else "no")
 
 
