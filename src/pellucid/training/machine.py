@@ -47,7 +47,7 @@ class Machine:
         self.settings: Settings | None = None
         self.stop_training = False
         self.history: Any = None
-        self.parts: dict[tuple[str, ...], Any] = {}  # models of the inner values that were asked for, with their programs
+        self.parts: dict[tuple[Graph, tuple[str, ...]], Any] = {}  # models of inner values that were asked for, with their programs
         self.phases: Phases | None = None  # of the last fit
         self.loss_mean: Metric | None = None  # of steps of the user's own
         self._own_steps: dict[tuple[str, int], GraphCache] = {}

@@ -161,10 +161,10 @@ def describe(graph: Graph) -> Picture:
     )
 
 
-def check_rankdir(rankdir: str) -> None:
+def check_rankdir(rankdir: str, where: str = "save") -> None:
     """Raises a ValueError for an unknown direction."""
     if rankdir not in ("TB", "BT", "LR", "RL"):
-        raise ValueError(f"rankdir={rankdir!r}; expected 'TB' (downwards), 'BT', 'LR' (to the right) or 'RL'.")
+        raise ValueError(f"{where}: rankdir={rankdir!r}; expected 'TB' (downwards), 'BT', 'LR' (to the right) or 'RL'.")
 
 
 def _box(node: Node, role: str, shared: bool = False) -> Box:

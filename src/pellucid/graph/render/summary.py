@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pellucid.core.checks import check_flags, check_whole
 from pellucid.core.layer import Layer
 from pellucid.graph.nodes import Counted, Node
 
@@ -52,13 +53,19 @@ def summary_text(
         optimizer_state: number of elements and bytes, None where there is no optimizer.
 
     Raises:
-        ValueError: for a ``layer_range`` that fits no rows.
+        ValueError: for a ``layer_range`` that fits no rows, a width that is none, what is neither true nor false.
     """
+    check_flags("summary", expand_nested=expand_nested, show_trainable=show_trainable)
+    width = 100 if width is None else check_whole("summary", "line_length", width)
+    if layer_range is not None and graph is None:
+        raise ValueError(
+            f"summary: layer_range={layer_range!r}, and `call` was not captured yet; expected input_shape, too, or a built model."
+        )
     counted = Counted([] if graph is None else graph.nodes)
     rows = [] if graph is None else _rows(graph, _chosen(graph, layer_range), expand_nested, counted)
     others = layer._flatten_layers()[1:] if graph is None else graph.uncalled
     rows += [_other(x, "not built" if graph is None else "not called", counted) for x in others]
-    parts = [_table(f"Model: {layer.name!r}", rows, width or 100, show_trainable, flops=graph is not None)]
+    parts = [_table(f"Model: {layer.name!r}", rows, width, show_trainable, flops=graph is not None)]
     if graph is None:
         parts.append(_UNBUILT)
     parts.append(_totals(layer, graph, optimizer_state))
@@ -105,15 +112,25 @@ def _chosen(graph: Graph, layer_range: Sequence[str] | None) -> list[Node]:
     nodes = [*graph.input_nodes, *graph.children()]
     if layer_range is None:
         return nodes
-    if isinstance(layer_range, str) or len(layer_range) != 2 or not all(isinstance(x, str) for x in layer_range):
-        raise ValueError(f"summary: layer_range={layer_range!r}; expected the names of the first and the last layer, such as ('a', 'b').")
-    first, last = ([i for i, n in enumerate(nodes) if re.fullmatch(x, n.path)] for x in layer_range)
+    first, last = ([i for i, n in enumerate(nodes) if pattern.fullmatch(n.path)] for pattern in _patterns(layer_range))
     for found, wanted in ((first, layer_range[0]), (last, layer_range[1])):
         if not found:
-            raise ValueError(f"summary: layer_range has {wanted!r}; the layers are: {', '.join(n.path for n in nodes)}.")
+            raise ValueError(f"summary: layer_range has {wanted!r}; expected the first or last of: {', '.join(n.path for n in nodes)}.")
     if first[0] > last[-1]:
         raise ValueError(f"summary: layer_range={tuple(layer_range)!r}; {layer_range[0]!r} is called after {layer_range[1]!r}.")
     return nodes[first[0] : last[-1] + 1]
+
+
+def _patterns(layer_range: Any) -> list[re.Pattern]:
+    pair = isinstance(layer_range, list | tuple) and len(layer_range) == 2 and all(isinstance(x, str) for x in layer_range)
+    if not pair:
+        raise ValueError(f"summary: layer_range={layer_range!r}; expected the names of the first and the last layer, such as ('a', 'b').")
+    try:
+        return [re.compile(x) for x in layer_range]
+    except re.error as error:
+        raise ValueError(
+            f"summary: layer_range={layer_range!r} holds no regular expression ({error}); expected names or patterns, such as 'block.*'."
+        ) from None
 
 
 def _table(title: str, rows: Iterable[_Row], width: int, show_trainable: bool, flops: bool) -> str:
