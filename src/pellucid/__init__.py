@@ -6,10 +6,12 @@ from pellucid import (
     callbacks,
     config,
     datasets,
+    dtype_policies,
     initializers,
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     ops,
     optimizers,
@@ -19,6 +21,7 @@ from pellucid import (
     utils,
 )
 from pellucid.core.frame import value_and_grad
+from pellucid.core.policies import DTypePolicy, FloatDTypePolicy
 from pellucid.core.variable import Variable
 from pellucid.errors import (
     CaptureBudgetError,
@@ -46,8 +49,10 @@ __version__ = "0.1.0"
 __all__ = [
     "CaptureBudgetError",
     "CaptureError",
+    "DTypePolicy",
     "DataError",
     "DataWarning",
+    "FloatDTypePolicy",
     "Initializer",
     "Input",
     "KeptValueError",
@@ -68,12 +73,14 @@ __all__ = [
     "callbacks",
     "config",
     "datasets",
+    "dtype_policies",
     "functionalize",
     "initializers",
     "install_as_keras",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",

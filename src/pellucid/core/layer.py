@@ -113,9 +113,7 @@ class Layer:
             Hooks.layer_made(layer)
         return layer
 
-    def __init__(
-        self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, autocast: bool = True, **unknown: Any
-    ):
+    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, autocast: bool = True, **unknown: Any):
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype, trainable and autocast."
@@ -614,7 +612,10 @@ class Layer:
         Raises:
             NotImplementedError: for an argument of a user's class that is no plain data. Such a class defines its own.
         """
-        config = serialization.config_of(self, Layer, serialization.Recorded(*self._state.arguments))
+        return self._config()
+
+    def _config(self, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        config = serialization.config_of(self, Layer, serialization.Recorded(*self._state.arguments), without)
         if "dtype" in config:
             config["dtype"] = self._written_policy()
         if self._state.arguments[1].get("autocast", True):

@@ -175,7 +175,7 @@ class DTypePolicyMap(DTypePolicy, MutableMapping):
         return cls(**{name: serialization.deserialize_keras_object(value) for name, value in config.items()})
 
     def __repr__(self) -> str:
-        return f"<DTypePolicyMap default_policy={self.default_policy.name!r}, {({k: v.name for k, v in self._policies.items()})}>"
+        return f"<DTypePolicyMap default_policy={self.default_policy.name!r}, { ({k: v.name for k, v in self._policies.items()}) }>"
 
 
 def dtype_policy() -> DTypePolicy:
