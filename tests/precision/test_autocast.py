@@ -125,7 +125,11 @@ def test_the_graph_reads_each_weight_once_and_casts_the_input_once():
     assert len(casts(model.graph.jaxpr, "bfloat16")) == 1 and len(casts(model.graph.jaxpr, "float32")) == 1  # the head's input
     (program,) = train_programs(model)
     cast = casts(program.step.jaxpr, "bfloat16")
-    assert [cast.count(shape) for shape in ((6, 6), (6,), (8, 6))] == [1, 2, 1]  # kernel; bias and scale; the input
+    assert [cast.count(shape) for shape in ((6, 6), (6,), (8, 6))] == [
+        1,
+        2,
+        2,
+    ]  # kernel; bias and scale; the input, and the gradient from the head
     assert cast.count((8, 6)) + cast.count((6, 6)) + cast.count((6,)) + cast.count((8, 1)) == len(cast)
     back = casts(program.step.jaxpr, "float32")
     assert [back.count(shape) for shape in ((6, 6), (6,))] == [1, 2]  # gradients reach the weights in float32
