@@ -28,7 +28,7 @@ def step_by_step(k, policy="mixed_float16", steps=10, **options):
         yield [float(np.asarray(v)) for v in numbers], [np.asarray(w) for w in model.trainable_variables], model
 
 
-@pytest.mark.parametrize("scale, growth", [(2.0**20, 3), (64.0, 2)])
+@pytest.mark.parametrize("scale, growth", [(2.0**20, 3), pytest.param(64.0, 2, marks=pytest.mark.slow)])
 def test_the_scale_goes_step_by_step_as_in_keras(scale, growth):
     options = {"initial_scale": scale, "dynamic_growth_steps": growth}
     ours, theirs = (list(step_by_step(k, **options)) for k in (pellucid, keras))
@@ -94,7 +94,7 @@ def test_compile_wraps_the_optimizer_of_a_float16_model_only():
     assert of("mixed_float16", own) is own
 
 
-@pytest.mark.parametrize("way", ["fit", "own", "eager", "chunk"])
+@pytest.mark.parametrize("way", ["own", "chunk", *(pytest.param(way, marks=pytest.mark.slow) for way in ("fit", "eager"))])
 def test_a_step_left_out_is_no_reason_to_stop(way):
     x, y = data(rows=96)
     x[40, 2] = 1e30  # the second of three batches
@@ -174,7 +174,7 @@ def test_frozen_layers_stay_and_the_scale_lives_on():
 
 
 def test_small_gradients_vanish_without_a_scale_and_train_with_it():
-    """1e-7 times a weight of 1e-3 is zero in float16."""
+    """A gradient of 1e-8 is zero in float16, whose smallest number is 6e-8."""
 
     def trained(optimizer):
         model = pellucid.Sequential(
@@ -208,7 +208,7 @@ def test_the_config_goes_to_keras_and_back():
     again = optimizers.deserialize(keras.optimizers.serialize(theirs))
     for made in (theirs, again):
         assert (made.name, made.initial_scale, made.dynamic_growth_steps) == ("mine", 128.0, 7)
-        assert (made.inner_optimizer.clipnorm, float(made.inner_optimizer.get_config()["learning_rate"])) == (1.0, 0.25)
+        assert (made.inner_optimizer.clipnorm, float(made.inner_optimizer.learning_rate.value)) == (1.0, 0.25)
     again.learning_rate = 0.5
     assert float(again.inner_optimizer.learning_rate) == 0.5
     inner = SGD(0.1, loss_scale_factor=100.0)
