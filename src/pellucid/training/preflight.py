@@ -73,6 +73,8 @@ class Preflight:
     def __str__(self) -> str:
         kind = "training" if self.training else "prediction"
         percent = 100 * self.total / self.device_memory
+        share = f"{percent:.3g} %" if percent >= 0.01 else "less than 0.01 %"
+        digits = max(0, len(str(self.largest_batch)) - 3)  # it is an estimate
         rows = [
             ("work of a step", f"{_short(self.flops, 1000)}FLOP, {_short(self.forward_flops, 1000)}FLOP of them in the forward pass"),
             ("weights", f"{_size(self.weights)}, {self.parameters:,} parameters"),
@@ -80,8 +82,11 @@ class Preflight:
             ("optimizer state", _size(self.optimizer_state)),
             ("activations", f"{_size(self.activations)}, {_size(self.activations / self.batch_size)} a row"),
             ("data of a batch", _size(self.data)),
-            ("all memory", f"{_size(self.total)}, {percent:.3g} % of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
-            ("largest batch", f"about {self.largest_batch:,} rows" if self.largest_batch else "none: the weights alone do not fit"),
+            ("all memory", f"{_size(self.total)}, {share} of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
+            (
+                "largest batch",
+                f"about {round(self.largest_batch, -digits):,} rows" if self.largest_batch else "none: the weights alone do not fit",
+            ),
             ("compiled in", f"{self.compile_seconds:.2f} s"),
         ]
         title = f"{self.model}: a step of {kind} with {self.batch_size:,} rows on {self.device}"
