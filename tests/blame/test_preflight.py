@@ -150,7 +150,7 @@ def test_a_batch_size_that_is_none_is_refused(batch_size):
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(ValueError, match="preflight: an input is a scalar; expected arrays with the rows first"):
+    with pytest.raises(ValueError, match="preflight: x holds single numbers only; expected arrays with the rows first"):
         Net().preflight(np.float32(3))
 
 

@@ -11,11 +11,10 @@ import jax
 import numpy as np
 
 from pellucid import config
-from pellucid.core import dtypes
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import specs_from_shapes
 from pellucid.graph.cost import cost
 from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.inputs import specs_of_inputs
 from pellucid.training.compiled import Objective
 from pellucid.training.machine import Machine
 from pellucid.training.programs import Form, Program
@@ -98,11 +97,11 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size <= 0:
         raise ValueError(f"preflight: batch_size={batch_size!r}; expected a positive whole number.")
     size, training = int(batch_size), machine.settings is not None
-    inputs = _specs(x, machine.layer.dtype, size)
+    inputs = _specs(x, "x", machine.layer.dtype, size)
     graph = machine.captures.graph_for(inputs, size, training, "preflight")
     objective: Objective | None = None
     variables: tuple[Variable, ...] = ()
-    targets = None if y is None else _specs(y, machine.layer.dtype, size)
+    targets = None if y is None else _specs(y, "y", machine.layer.dtype, size)
     if training:
         targets = _like_outputs(machine, graph, size) if targets is None else targets
         outputs = graph.output_specs(size)
@@ -138,17 +137,15 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     )
 
 
-def _specs(given: Any, dtype: str, rows: int) -> Any:
+def _specs(given: Any, name: str, dtype: str, rows: int) -> Any:
     """Arrays, specs or shapes as specs of so many rows, of the types that ``fit`` would give them."""
-    specs = specs_from_shapes(given, dtype)
 
     def spec(x: Any) -> jax.ShapeDtypeStruct:
         if not x.shape:
-            raise ValueError("preflight: an input is a scalar; expected arrays with the rows first.")
-        kind = dtypes.to_floatx(np.empty(0, x.dtype)).dtype
-        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), jax.dtypes.canonicalize_dtype(kind))
+            raise ValueError(f"preflight: {name} holds a single number; expected arrays with the rows first.")
+        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
 
-    return jax.tree.map(spec, specs)
+    return jax.tree.map(spec, specs_of_inputs(given, dtype, "preflight", name))
 
 
 def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:
