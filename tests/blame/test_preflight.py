@@ -139,6 +139,12 @@ def test_the_text_and_the_data():
     assert found.as_dict()["weights"] == found.weights
 
 
+def test_estimates_are_not_told_to_the_last_digit():
+    before = dataclasses.replace(compiled(Net()).preflight((None, 6)), largest_batch=57_707_873, total=100, device_memory=10**9)
+    assert "about 57,700,000 rows" in str(before) and "less than 0.01 % of" in str(before)
+    assert "about 57 rows" in str(dataclasses.replace(before, largest_batch=57))
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "32"])
 def test_a_batch_size_that_is_none_is_refused(batch_size):
     with pytest.raises(ValueError, match="preflight: batch_size=.*; expected a positive whole number"):
@@ -146,7 +152,7 @@ def test_a_batch_size_that_is_none_is_refused(batch_size):
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(ValueError, match="preflight: an input is a scalar; expected arrays with the rows first"):
+    with pytest.raises(ValueError, match="preflight: x holds single numbers only; expected arrays with the rows first"):
         Net().preflight(np.float32(3))
 
 

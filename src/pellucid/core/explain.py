@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import linecache
 import re
 import sys
@@ -176,6 +177,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 # ---- Tracebacks ----
 
 _filters = True
+_MACHINERY = (contextlib.__file__, importlib.__file__)  # of Python's library, between a line of the user's and the next one
 _Function = TypeVar("_Function", bound=Callable)
 
 
@@ -203,11 +205,9 @@ def filtered(function: _Function) -> _Function:
         except Exception as error:
             if not _filters or frame.active_frame() is not None:
                 raise
-            frames = _users_frames(error.__traceback__)
-            if frames is None and not jax_compat.raised_outside_jax(error):  # a fault of the library's: all frames are wanted
+            if not cut_to_users_frames(error):
                 raise
-            _drop_notes(error)
-            cut = error.with_traceback(frames)
+            cut = error
         try:
             raise cut  # pellucid.config.disable_traceback_filtering() shows all frames
         finally:
@@ -217,11 +217,33 @@ def filtered(function: _Function) -> _Function:
     return call  # type: ignore[return-value]
 
 
+def cut_to_users_frames(error: BaseException) -> bool:
+    """Leaves the user's frames only in the traceback of an error, and in those of the errors that led to it.
+
+    Returns:
+        Whether it did. A fault of the library's is left as it is: all frames are wanted.
+    """
+    frames = _users_frames(error.__traceback__)
+    if frames is None and not isinstance(error, SyntaxError) and not jax_compat.raised_outside_jax(error):
+        return False
+    chain: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in chain:
+            chain[id(one)] = one
+            waiting += [one.__cause__, one.__context__]
+    for one in chain.values():
+        _drop_notes(one)
+        one.__traceback__ = _users_frames(one.__traceback__)
+    return True
+
+
 def _users_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:
     kept = []
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
-        if not jax_compat.is_library_file(file) and file != contextlib.__file__:
+        if not jax_compat.is_library_file(file) and file not in _MACHINERY:
             kept.append(traceback)
         traceback = traceback.tb_next
     made = None
@@ -230,7 +252,7 @@ def _users_frames(traceback: types.TracebackType | None) -> types.TracebackType 
     return made
 
 
-def _drop_notes(error: Exception) -> None:
+def _drop_notes(error: BaseException) -> None:
     """JAX notes that it has left out frames of its own."""
     notes = getattr(error, "__notes__", None)
     if notes:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry, serialization, symbolic
+from pellucid.core.arrays import array_seen
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.variable import Variable
@@ -200,7 +201,7 @@ class Layer:
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
             self._forget_losses()
-        args, kwargs = _as_arrays((args, kwargs))
+        args, kwargs = _as_arrays((args, kwargs), self)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
@@ -227,7 +228,7 @@ class Layer:
 
     def _without_training(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:
         """(args, kwargs, mode) of a call: arrays, and the mode apart from them."""
-        args, kwargs = _as_arrays((args, dict(kwargs)))
+        args, kwargs = _as_arrays((args, dict(kwargs)), self)
         args, kwargs = jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, Variable) else leaf, (args, kwargs))
         args, training = self._resolve_training(args, kwargs)
         at = _signature(type(self).call).training_index
@@ -687,11 +688,12 @@ def _code(function: Callable) -> Any:
     return inspect.unwrap(function).__code__
 
 
-def _as_arrays(tree: Any) -> Any:
+def _as_arrays(tree: Any, layer: Layer) -> Any:
     """NumPy arrays become JAX arrays of a type that layers take; everything else stays."""
     if not any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree)):
         return tree
-    return jax.tree.map(lambda leaf: jnp.asarray(dtypes.to_floatx(leaf)) if isinstance(leaf, np.ndarray) else leaf, tree)
+    seen = lambda leaf: jnp.asarray(array_seen(leaf, "an input", f"call of layer {layer.path!r}"))
+    return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
 def _shapes(tree: Any) -> Any:

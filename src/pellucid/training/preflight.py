@@ -12,11 +12,10 @@ import jax
 import numpy as np
 
 from pellucid import config
-from pellucid.core import dtypes
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import specs_from_shapes
 from pellucid.graph.cost import cost
 from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.inputs import specs_of_inputs
 from pellucid.training.compiled import Objective
 from pellucid.training.machine import Machine
 from pellucid.training.programs import Form, Program
@@ -74,6 +73,8 @@ class Preflight:
     def __str__(self) -> str:
         kind = "training" if self.training else "prediction"
         percent = 100 * self.total / self.device_memory
+        share = f"{percent:.3g} %" if percent >= 0.01 else "less than 0.01 %"
+        digits = max(0, len(str(self.largest_batch)) - 3)  # it is an estimate
         rows = [
             ("work of a step", f"{_short(self.flops, 1000)}FLOP, {_short(self.forward_flops, 1000)}FLOP of them in the forward pass"),
             ("weights", f"{_size(self.weights)}, {self.parameters:,} parameters"),
@@ -81,8 +82,11 @@ class Preflight:
             ("optimizer state", _size(self.optimizer_state)),
             ("activations", f"{_size(self.activations)}, {_size(self.activations / self.batch_size)} a row"),
             ("data of a batch", _size(self.data)),
-            ("all memory", f"{_size(self.total)}, {percent:.3g} % of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
-            ("largest batch", f"about {self.largest_batch:,} rows" if self.largest_batch else "none: the weights alone do not fit"),
+            ("all memory", f"{_size(self.total)}, {share} of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
+            (
+                "largest batch",
+                f"about {round(self.largest_batch, -digits):,} rows" if self.largest_batch else "none: the weights alone do not fit",
+            ),
             ("compiled in", f"{self.compile_seconds:.2f} s"),
         ]
         title = f"{self.model}: a step of {kind} with {self.batch_size:,} rows on {self.device}"
@@ -94,8 +98,8 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size <= 0:
         raise ValueError(f"preflight: batch_size={batch_size!r}; expected a positive whole number.")
     size, training = int(batch_size), machine.settings is not None
-    inputs = _specs(x, machine.layer.dtype, size)
-    targets = None if y is None else _specs(y, machine.layer.dtype, size)
+    inputs = _specs(x, "x", machine.layer.dtype, size)
+    targets = None if y is None else _specs(y, "y", machine.layer.dtype, size)
     plan = (_own if machine.own_step("train" if training else "predict") else _built_in)(machine, inputs, targets, size)
     graph, targets = plan.graph, plan.targets
     measure = functools.partial(_measure, machine, plan)
@@ -168,17 +172,15 @@ def _own(machine: Machine, inputs: Any, targets: Any, size: int) -> _Plan:
     return _Plan(purpose, graph, targets, None, trained, size * sum(n.flops for n in graph.children() if n.layer is not None))
 
 
-def _specs(given: Any, dtype: str, rows: int) -> Any:
+def _specs(given: Any, name: str, dtype: str, rows: int) -> Any:
     """Arrays, specs or shapes as specs of so many rows, of the types that ``fit`` would give them."""
-    specs = specs_from_shapes(given, dtype)
 
     def spec(x: Any) -> jax.ShapeDtypeStruct:
         if not x.shape:
-            raise ValueError("preflight: an input is a scalar; expected arrays with the rows first.")
-        kind = dtypes.to_floatx(np.empty(0, x.dtype)).dtype
-        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), jax.dtypes.canonicalize_dtype(kind))
+            raise ValueError(f"preflight: {name} holds a single number; expected arrays with the rows first.")
+        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
 
-    return jax.tree.map(spec, specs)
+    return jax.tree.map(spec, specs_of_inputs(given, dtype, "preflight", name))
 
 
 def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:

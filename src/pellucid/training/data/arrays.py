@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from pellucid.core import dtypes, explain
+from pellucid.core.arrays import array_seen, without_tables
 from pellucid.errors import DataError, DataWarning
 
 
@@ -93,40 +94,19 @@ def _convert(tree: Any, part: str, where: str) -> Any:
         return None
     if isinstance(tree, list | tuple) and tree and all(isinstance(v, int | float | bool) for v in tree):
         tree = np.asarray(tree)  # a plain list of numbers is one array
-    leaves, structure = jax.tree.flatten(_without_frames(tree))
+    leaves, structure = jax.tree.flatten(without_tables(tree))
     names = [name for name, _ in _named_leaves(jax.tree.unflatten(structure, leaves), part)]
     return jax.tree.unflatten(structure, [_array(leaf, name, where) for leaf, name in zip(leaves, names, strict=True)])
 
 
-def _without_frames(tree: Any) -> Any:
-    """Tables (pandas and the like) as the arrays that they hold."""
-    if hasattr(tree, "to_numpy"):
-        return tree.to_numpy()
-    if isinstance(tree, dict):
-        return {k: _without_frames(v) for k, v in tree.items()}
-    if isinstance(tree, list | tuple) and not hasattr(tree, "_fields"):
-        return type(tree)(_without_frames(v) for v in tree)
-    return tree
-
-
 def _array(leaf: Any, name: str, where: str) -> Any:
-    if not isinstance(leaf, jax.Array):
-        leaf = leaf.detach().cpu() if hasattr(leaf, "detach") else leaf  # a tensor of PyTorch may carry gradients
-        leaf = np.asarray(leaf.numpy() if hasattr(leaf, "numpy") and not hasattr(leaf, "__array__") else leaf)
-    if leaf.dtype.kind in "OUSMmV" and not dtypes.is_float(leaf.dtype):
-        raise DataError(
-            f"{where}: {name} has dtype {leaf.dtype}, which is not numeric. Convert it to numbers first, for example "
-            f"with {name}.astype('float32'), or encode its categories as whole numbers."
-        )
+    leaf = array_seen(leaf, name, where)
     if leaf.ndim == 0:
         part = name.partition("[")[0]
         raise DataError(
             f"{where}: {name} is a single number ({leaf}); expected an array with one entry for each row. "
             f"If {part} is a list of lists that stands for one array, pass np.asarray({part})."
         )
-    if isinstance(leaf, np.ndarray):
-        wanted = jax.dtypes.canonicalize_dtype(dtypes.to_floatx(leaf[:0]).dtype)
-        return leaf if leaf.dtype == wanted else leaf.astype(wanted)
     return leaf
 
 
