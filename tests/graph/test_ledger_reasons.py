@@ -70,6 +70,12 @@ def test_each_run_says_what_needed_it_and_from_which_line():
         assert run.graph is net.graph and run.seconds > 0
 
 
+def test_states_of_generators_and_metrics_are_no_weights_that_were_there_before():
+    net = Net(lambda m, x, t: m.out(m.drop(x, training=t)), out=layers.Dense(3), drop=layers.Dropout(0.5), mean=pellucid.metrics.Mean())
+    net.build((None, 3))
+    assert net.ledger[0].sentence == "captured for the first time, which also made the weights"
+
+
 def test_a_dict_of_one_input_keeps_its_key_in_the_signature():
     net = Net(lambda m, x, t: x["wide"] * 2)
     net.predict({"wide": normal(4, 3)}, verbose=0)

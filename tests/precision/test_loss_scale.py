@@ -208,7 +208,7 @@ def test_the_config_goes_to_keras_and_back():
     again = optimizers.deserialize(keras.optimizers.serialize(theirs))
     for made in (theirs, again):
         assert (made.name, made.initial_scale, made.dynamic_growth_steps) == ("mine", 128.0, 7)
-        assert (made.inner_optimizer.clipnorm, float(made.inner_optimizer.learning_rate.value)) == (1.0, 0.25)
+        assert (made.inner_optimizer.clipnorm, float(made.inner_optimizer._learning_rate.value)) == (1.0, 0.25)
     again.learning_rate = 0.5
     assert float(again.inner_optimizer.learning_rate) == 0.5
     inner = SGD(0.1, loss_scale_factor=100.0)

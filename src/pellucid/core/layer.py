@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, policies, registry, serialization, symbolic
+from pellucid.core.arrays import array_seen
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.variable import Variable
@@ -155,6 +156,7 @@ class Layer:
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
+        constraint: Any = None,
         autocast: bool = True,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
@@ -165,6 +167,7 @@ class Layer:
             dtype: by default that of the layer.
             trainable: whether optimizers change it.
             name: last part of its path.
+            constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
             autocast: whether ``call`` of a layer of mixed precision reads it as the type that it computes in, if it is trained.
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -181,6 +184,8 @@ class Layer:
             value = np.broadcast_to(initializer, shape)
             initializer = lambda *_: value
         variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable", autocast)
+        if constraint is not None:
+            variable.constraint = registry.constraints.get(constraint)
         self._state.variables.append(variable)
         return variable
 
@@ -205,7 +210,7 @@ class Layer:
         if outermost and Layer._losses_exist:
             self._forget_losses()
         policy = self._policy
-        args, kwargs = _as_arrays((args, kwargs), policy.compute_dtype)
+        args, kwargs = _as_arrays((args, kwargs), self)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
@@ -235,7 +240,7 @@ class Layer:
 
     def _without_training(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:
         """(args, kwargs, mode) of a call: arrays, and the mode apart from them."""
-        args, kwargs = _as_arrays((args, dict(kwargs)), self.compute_dtype)
+        args, kwargs = _as_arrays((args, dict(kwargs)), self)
         args, kwargs = jax.tree.map(lambda leaf: leaf.value if isinstance(leaf, Variable) else leaf, (args, kwargs))
         args, training = self._resolve_training(args, kwargs)
         at = _signature(type(self).call).training_index
@@ -298,7 +303,7 @@ class Layer:
         text = ", ".join([*map(str, shapes[0]), *(f"{k}={v}" for k, v in shapes[1].items())])
         where = f"in layer {self.path!r} ({type(self).__name__}.{method}{f', {place}' if place else ''}), inputs: {text}"
         told = explain.clearer(error)
-        explain.add_notes(told, where, explain.users_line(error, sys._getframe(2)))
+        explain.add_notes(told, where, jax_compat.user_place(sys._getframe(2), error))
         return told
 
     # ---- Names and state ----
@@ -764,16 +769,12 @@ def _code(function: Callable) -> Any:
     return inspect.unwrap(function).__code__
 
 
-def _as_arrays(tree: Any, compute_dtype: str) -> Any:
+def _as_arrays(tree: Any, layer: Layer) -> Any:
     """NumPy arrays become JAX arrays of a type that layers take; everything else stays."""
     if not any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree)):
         return tree
-    keep = compute_dtype == "float64"
-
-    def array(leaf: Any) -> Any:
-        return jnp.asarray(leaf if keep else dtypes.to_floatx(leaf)) if isinstance(leaf, np.ndarray) else leaf
-
-    return jax.tree.map(array, tree)
+    seen = lambda leaf: jnp.asarray(array_seen(leaf, "an input", f"call of layer {layer.path!r}"))
+    return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
 _FLOATS = {name: jnp.dtype(name) for name in dtypes.FLOATS}  # what inputs may be cast to

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import dtypes, frame, jax_compat, naming
-from pellucid.errors import CaptureError
+from pellucid.errors import CaptureError, ShapeError
 
 _numbers = itertools.count()
 _lock = threading.RLock()
@@ -47,7 +47,7 @@ class Variable:
         [4.0, 6.0]
     """
 
-    version = 0  # counts changes of `trainable` of all variables
+    version = 0  # counts changes of `trainable` and `constraint` of all variables
     made: Callable[[Variable], None] | None = None  # is told of new ones, during a capture
     __array_priority__ = 100  # NumPy leaves operators to us
 
@@ -64,6 +64,7 @@ class Variable:
         self.number = next(_numbers)
         self.path = self.name
         self._trainable = bool(trainable)
+        self._constraint: Callable[[Any], Any] | None = None
         self.handed_out = False  # the array may be held by user code: it must not be donated
         self._pending: Callable[[], Any] | None = None
         if callable(initializer) and not isinstance(initializer, Variable):
@@ -202,6 +203,34 @@ class Variable:
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
         Variable.version += 1
+
+    @property
+    def constraint(self) -> Callable[[Any], Any] | None:
+        """What optimizers make of the value after each update, such as one of ``pellucid.constraints``; None leaves it."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, value: Callable[[Any], Any] | None) -> None:
+        if value is not None and not callable(value):
+            raise TypeError(f"Variable {self.path!r}: constraint={value!r}; expected a function of the value, or None.")
+        self._constraint = value
+        Variable.version += 1
+
+    def constrained(self, value: Any) -> Any:
+        """A value as the constraint wants it.
+
+        Raises:
+            ShapeError: where the constraint gives another shape.
+        """
+        if self._constraint is None:
+            return value
+        made = self._constraint(value)
+        if tuple(np.shape(made)) != self.shape:
+            raise ShapeError(
+                f"Variable {self.path!r}: its constraint {self._constraint!r} gave a value of shape {tuple(np.shape(made))}; "
+                f"expected {self.shape}, as it got."
+            )
+        return made
 
     @property
     def ndim(self) -> int:

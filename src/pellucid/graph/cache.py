@@ -247,7 +247,7 @@ class GraphCache:
         if dropped is not None:
             return dropped
         if self._signature is None:
-            return Reason.FIRST, ", which also made the weights" if not self.layer.variables else ""
+            return Reason.FIRST, ", which also made the weights" if not self.layer.weights else ""
         if graph is None:
             return Reason.INPUTS, signature_difference(self._signature, signature)
         if graph.training is not None and graph.training != training:

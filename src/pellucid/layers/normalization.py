@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid import initializers
+from pellucid import constraints, initializers
 from pellucid.core.layer import Layer, size_of_axis
 from pellucid.core.mode import by_training
 
@@ -25,6 +26,8 @@ class BatchNormalization(Layer):
         epsilon: keeps the root away from zero.
         center: whether ``beta`` is added.
         scale: whether ``gamma`` multiplies.
+        beta_constraint: what ``beta`` keeps after each update; see ``pellucid.constraints``.
+        gamma_constraint: likewise, ``gamma``.
 
     Shapes: any -> the same.
     """
@@ -42,6 +45,8 @@ class BatchNormalization(Layer):
         gamma_initializer: Any = "ones",
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
@@ -50,11 +55,13 @@ class BatchNormalization(Layer):
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.beta_constraint, self.gamma_constraint = constraints.get(beta_constraint), constraints.get(gamma_constraint)
 
     def build(self, input_shape: Any) -> None:
         shape = (size_of_axis(self, input_shape, self.axis),)
-        self.gamma = self.add_weight(shape, self.gamma_initializer, name="gamma", autocast=False) if self.scale else None
-        self.beta = self.add_weight(shape, self.beta_initializer, name="beta", autocast=False) if self.center else None
+        make = functools.partial(self.add_weight, shape, autocast=False)
+        self.gamma = make(self.gamma_initializer, name="gamma", constraint=self.gamma_constraint) if self.scale else None
+        self.beta = make(self.beta_initializer, name="beta", constraint=self.beta_constraint) if self.center else None
         self.moving_mean = self.add_weight(shape, self.moving_mean_initializer, trainable=False, name="moving_mean")
         self.moving_variance = self.add_weight(shape, self.moving_variance_initializer, trainable=False, name="moving_variance")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from pellucid import optimizers
 from pellucid.core import frame
@@ -19,8 +20,9 @@ from pellucid.core.given import Given
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Held, is_calling
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import Capture, signature_of, specs_from_shapes
+from pellucid.graph.capture import Capture, signature_of
 from pellucid.graph.graph import Arguments, Graph, output_names
+from pellucid.graph.inputs import rows_of, specs_of_inputs
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
@@ -538,20 +540,28 @@ class Model(Configured):
             >>> M().capture((None, 6)).outputs
             (None, 2)
         """
-        inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
-        return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
+        if not isinstance(training, bool | np.bool_):
+            raise ValueError(f"capture: training={training!r}; expected True or False.")
+        return self._capture_for(specs[0] if len(specs) == 1 else list(specs), "capture", bool(training), "inputs")
+
+    def _capture_for(self, given: Any, where: str, training: bool = False, name: str = "input_shape") -> Graph:
+        """The graph for inputs that are described by shapes or arrays."""
+        inputs = specs_of_inputs(given, self.dtype, where, name)
+        return self._machine.captures.graph_for(inputs, rows_of(inputs, where), training, where)
 
     @filtered
     def preflight(self, x: Any, batch_size: int = 32, y: Any = None) -> Preflight:
         """Says what a step will cost before the first one: work, memory, the largest batch that fits, seconds to compile.
 
         It compiles a step, and another with twice the rows to see what grows with them. Nothing is computed and no weight changes;
-        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training.
+        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training:
+        a ``train_step`` of one's own, where there is one.
 
         Args:
             x: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``, in the structure that ``fit`` takes.
             batch_size: rows of a step.
-            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one.
+            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one. A step of
+                one's own without a loss in ``compile`` gets none.
 
         Returns:
             Preflight: numbers, of which ``str()`` makes a table and ``as_dict()`` plain data.
@@ -627,8 +637,7 @@ class Model(Configured):
 
     def _build_nested(self, input_shape: Any) -> None:
         if frame.active_frame() is None and not is_calling():  # else the run that is going on makes the weights
-            inputs = specs_from_shapes(input_shape, self.dtype)
-            self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
+            self._capture_for(input_shape, "build")
 
     @filtered
     def summary(
@@ -682,8 +691,7 @@ class Model(Configured):
         if input_shape is None and self.graph is None and self._network is not None:
             input_shape = self.input_shape
         if input_shape is not None:
-            inputs = specs_from_shapes(input_shape, self.dtype)
-            self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "summary")
+            self._capture_for(input_shape, "summary")
             self.build(input_shape)
         state = self._optimizer_state_size()
         (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable, layer_range, state))

@@ -157,6 +157,10 @@ class EagerRunner:
                 with Frame() as frame:
                     outputs = StepLayer(layer, self.own).call(pack(*batch))  # type: ignore[arg-type]
                     written = {v: frame.values[v] for v in frame.written}
+            except Exception:  # perhaps as there were gradients for the weights of before
+                if again or known.issuperset(layer.trainable_variables):
+                    raise
+                continue
             finally:
                 running.reset(token)
             if again or known.issuperset(layer.trainable_variables):  # else it made weights, of which it did not know beforehand
