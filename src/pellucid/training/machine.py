@@ -334,7 +334,7 @@ class Machine:
 
     def _loss_scales(self, written: Sequence[Variable] | None = None) -> list[Variable]:
         """Of the optimizers that scale losses by themselves, where a step writes them."""
-        scales = [o.dynamic_scale for o in self._optimizers() if isinstance(o, LossScaleOptimizer)]
+        scales = [o.dynamic_scale for o in self.optimizers() if isinstance(o, LossScaleOptimizer)]
         return [s for s in scales if written is None or s in set(written)]
 
     def _states_of_metrics(self) -> list[Variable]:
