@@ -550,12 +550,14 @@ class Model(Configured):
         """Says what a step will cost before the first one: work, memory, the largest batch that fits, seconds to compile.
 
         It compiles a step, and another with twice the rows to see what grows with them. Nothing is computed and no weight changes;
-        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training.
+        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training:
+        a ``train_step`` of one's own, where there is one.
 
         Args:
             x: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``, in the structure that ``fit`` takes.
             batch_size: rows of a step.
-            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one.
+            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one. A step of
+                one's own without a loss in ``compile`` gets none.
 
         Returns:
             Preflight: numbers, of which ``str()`` makes a table and ``as_dict()`` plain data.

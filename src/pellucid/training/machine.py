@@ -163,7 +163,7 @@ class Machine:
 
     # ---- What optimizers do at an end ----
 
-    def _optimizers(self) -> list[Optimizer]:
+    def optimizers(self) -> list[Optimizer]:
         """That of ``compile``, and those in attributes, which steps of the user's own use."""
         given = [] if self.settings is None else [self.settings.optimizer]
         held = [x for x in computing_parts(self.layer) if isinstance(x, Optimizer)] if self.own_step("train") else []
@@ -172,7 +172,7 @@ class Machine:
     def apply_waiting_gradients(self) -> None:
         """An epoch ends: what ``gradient_accumulation_steps`` have gathered by then is applied."""
         own = self.own_step("train")
-        for optimizer in self._optimizers():
+        for optimizer in self.optimizers():
             variables = optimizer.built_for if own else tuple(self.layer.trainable_variables)
             if not optimizer.gradient_accumulation_steps or not variables:
                 continue
@@ -186,7 +186,7 @@ class Machine:
 
     def finalize_weights(self) -> None:
         """Training ends: where an optimizer keeps moving averages, the weights become them."""
-        for optimizer in self._optimizers():
+        for optimizer in self.optimizers():
             if optimizer.use_ema:
                 optimizer.finalize_variable_values(self.layer.trainable_variables)
 
