@@ -84,7 +84,8 @@ def _curve(name: str, training: Sequence[Any], validation: Sequence[Any]) -> str
         dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in points)
         return f'<g class="{kind}"><polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>{dots}</g>'
 
-    texts = [(_LEFT - 6, at(v, low, high, bottom, top) + 4, "end", f"{v:.4g}") for v in dict.fromkeys((high, low))]
+    texts: list[tuple[float, float, str, str]] = []
+    texts += [(_LEFT - 6, at(v, low, high, bottom, top) + 4, "end", f"{v:.4g}") for v in dict.fromkeys((high, low))]
     texts += [
         (at(e, 1, epochs, _LEFT, right), _HEIGHT - 6, "middle", f"epoch {e}" if e == 1 else str(e)) for e in dict.fromkeys((1, epochs))
     ]
