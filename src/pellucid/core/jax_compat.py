@@ -260,6 +260,47 @@ def custom_vjp_backward(eqn: Any, args: Sequence[Any]) -> list[Any]:
     ]
 
 
+def function_of(eqn: Any) -> Any:
+    """A key for the function with its own derivative that a ``custom_jvp_call`` or ``custom_vjp_call`` calls: equal keys for equal ones.
+
+    Two are equal where they have the same rules of the user's (or JAX's), the same types, and compute the same. None where that
+    cannot be told, as with values that the function closes over.
+    """
+    params, body = eqn.params, parts(eqn.params["call_jaxpr"])
+    if params["num_consts"] or body.consts or body.constvars or params["call_jaxpr"].effects:
+        return None
+    try:
+        given = _closure(_closure((params.get("jvp_jaxpr_fun") or params["fwd_jaxpr_thunk"]).f)["fn"])
+        rules = [given["jvp"]] if "jvp" in given else [given["fwd"], params["bwd"]]
+        transforms = [t for rule in rules for t in rule.transforms]
+        if any(not t.__name__.startswith("_flatten_") for t, _ in transforms):  # there are static arguments, too
+            return None
+        trees = [a for _, given in transforms for a in given if isinstance(a, jax.tree_util.PyTreeDef)]
+        types = [(v.aval, v.aval.weak_type) for v in body.invars]
+        key = (*(rule.f for rule in rules), *trees, *types, bool(params["symbolic_zeros"]), _computation(body))
+        hash(key)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return key
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    cells = function.__closure__ or ()
+    return {name: cell.cell_contents for name, cell in zip(function.__code__.co_freevars, cells, strict=True)}
+
+
+def _computation(body: Parts) -> tuple:
+    """The equations of a jaxpr as something to compare; jaxprs inside by identity, as functions under jit share theirs."""
+    numbers = {v: i for i, v in enumerate(body.invars)}
+    used = lambda variables: tuple(repr(v) if isinstance(v, Literal) else numbers[v] for v in variables)
+    found = []
+    for eqn in body.eqns:
+        held = tuple((k, id(v) if is_jaxpr(v) else v) for k, v in sorted(eqn.params.items()))
+        found.append((eqn.primitive, used(eqn.invars), held))
+        numbers.update({v: len(numbers) + i for i, v in enumerate(eqn.outvars)})
+    return *found, used(body.outvars)
+
+
 def derivative_jaxprs(eqn: Any) -> list[Any]:
     """What a function's own derivative computes, at symbolic types: its JVP, or its forward and backward rule."""
     count = eqn.params["num_consts"]

@@ -147,7 +147,7 @@ class GraphCache:
         self._check_budget(sentence)
         kind, place = (signature.tree, signature.leaves), user_place(sys._getframe(2))
         strict = warn and self.on_side_effect == "error"
-        started = time.perf_counter()
+        started, weights = time.perf_counter(), len(self.layer.weights)
 
         def enter(sentence: str, training: bool | None, seconds: float, raised: str | None = None) -> Run:
             run = Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place, of=self.of)
@@ -171,6 +171,8 @@ class GraphCache:
             raised = type(error).__name__
             enter(f"{sentence}, and it raised {raised}", training, time.perf_counter() - started, raised)
             raise
+        if reason is Reason.FIRST and len(self.layer.weights) > weights:
+            sentence += ", which also made the weights"
         graph, same_as = self._known(graph)
         if same_as:
             sentence += "; it computes what it did before, so that its programs stay"
@@ -247,7 +249,7 @@ class GraphCache:
         if dropped is not None:
             return dropped
         if self._signature is None:
-            return Reason.FIRST, ", which also made the weights" if not self.layer.variables else ""
+            return Reason.FIRST, ""
         if graph is None:
             return Reason.INPUTS, signature_difference(self._signature, signature)
         if graph.training is not None and graph.training != training:
