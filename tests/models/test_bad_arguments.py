@@ -209,7 +209,7 @@ BAD = {
     "layer_range: nothing": (
         lambda m, d: m.summary(layer_range=("nope", "out")),
         ValueError,
-        "summary: layer_range has 'nope'; expected the first",
+        "summary: layer_range has 'nope'; the layers are",
     ),
     **{
         f"layer_range={v!r}": (

@@ -771,7 +771,7 @@ class Submodel(Model):
     """
 
     def __init__(self, model: Model, outputs: Any, name: str | None = None, graph: Graph | None = None):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)  # the graph casts its inputs itself
         if isinstance(outputs, list | tuple) and len(outputs) == 1:
             (outputs,) = outputs
         self.paths, self._tree = jax.tree.flatten(outputs)

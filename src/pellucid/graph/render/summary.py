@@ -116,7 +116,7 @@ def _chosen(graph: Graph, layer_range: Sequence[str] | None) -> list[Node]:
     first, last = ([i for i, n in enumerate(nodes) if pattern.fullmatch(n.path)] for pattern in _patterns(layer_range))
     for found, wanted in ((first, layer_range[0]), (last, layer_range[1])):
         if not found:
-            raise ValueError(f"summary: layer_range has {wanted!r}; expected the first or last of: {', '.join(n.path for n in nodes)}.")
+            raise ValueError(f"summary: layer_range has {wanted!r}; the layers are: {', '.join(n.path for n in nodes)}.")
     if first[0] > last[-1]:
         raise ValueError(f"summary: layer_range={tuple(layer_range)!r}; {layer_range[0]!r} is called after {layer_range[1]!r}.")
     return nodes[first[0] : last[-1] + 1]
