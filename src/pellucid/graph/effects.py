@@ -94,6 +94,7 @@ def _table() -> dict[tuple[str, str], _Kind]:
 
 
 _KINDS = _table()
+_SEEN_AS_CODE = ("logging", "pathlib", "subprocess", "socket", "uuid", "shutil", "secrets", "json", "numpy")
 _NETWORK_MODULES = ("socket", "_socket", "urllib.request", "http.client", "smtplib", "ftplib", "requests", "httpx", "aiohttp")
 _PATH_WRITES = {"write_text", "write_bytes", "touch", "mkdir", "unlink", "rename", "replace", "rmdir", "symlink_to"}
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50}
@@ -145,7 +146,7 @@ _BOUND = (types.BuiltinFunctionType, types.MethodType)
 def _module_of_code(function: Any) -> str | None:
     if not isinstance(function, types.CodeType):
         return None
-    return next((n for n in ("logging", "pathlib", "subprocess", "socket", "uuid", "shutil") if f"/{n}" in function.co_filename), None)
+    return next((n for n in _SEEN_AS_CODE if f"/{n}" in function.co_filename), None)
 
 
 def _drawing(generator: Any, name: str) -> str:
@@ -356,6 +357,8 @@ class Effects:
         known = next((place for x in held if (place := self._changed_at.get(id(x))) is not None), None)
         if known is not None:
             return known
+        if isinstance(guard, VariableGuard) and isinstance(guard.holder, types.FunctionType):
+            return watch.line_that_changes_something(guard.holder.__code__)
         name = guard.attribute if isinstance(guard, AttributeGuard) else guard.key  # type: ignore[attr-defined]
         names = [name, *re.findall(r"\.(\w+)", part)]
         return reach.line_that_changes(*names) or reach.line_that_changes(name) or self.call_place()

@@ -31,7 +31,6 @@ MAPPINGS = (dict, types.MappingProxyType)
 BUFFERS = (np.ndarray, bytearray, memoryview, array.array)
 NAMESPACES = (types.SimpleNamespace, argparse.Namespace)  # of the standard library, with the user's fields
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap)  # likewise; their fields hold the user's items
-_MISSING: Any = object()
 
 
 class Field(NamedTuple):
@@ -121,7 +120,7 @@ def _of_namespace(value: Any, named: Named) -> tuple[list[Field], list[dict[str,
 
 
 def _of_object(value: Any, named: Named | None) -> tuple[list[Field], list[dict[str, Any]]]:
-    kind = type(value)
+    kind: Any = type(value)
     package = kind.__module__.split(".")[0]
     if package in ("jax", "jaxlib", "optax"):
         return [], []
@@ -131,7 +130,7 @@ def _of_object(value: Any, named: Named | None) -> tuple[list[Field], list[dict[
             return [], []
         wanted = None  # an object for settings from some package, whose fields are in dicts of its own
     attributes, slot = attributes_of(value), functools.partial(slot_of, value)
-    slots = [Field(value, slot, name, v) for name in _slots(kind) if (v := slot_of(value, name, _MISSING)) is not _MISSING]
+    slots = [Field(value, slot, name, slot(name, ...)) for name in _slots(kind)]  # `...` where one is empty
     fields = [*slots, *(Field(value, attributes.get, name, v) for name, v in attributes.items())]
     return [f for f in fields if wanted is None or f.name in wanted], [attributes] if kind.__dictoffset__ else []
 

@@ -362,6 +362,11 @@ class Reach:
         return [Place(code.co_filename, line, code.co_name) for code in self.codes for line in dict.fromkeys(text_of(code).lines_of(name))]
 
 
+def line_that_changes_something(code: types.CodeType) -> Place:
+    """The first line of a function that changes the inside of something, or the one with which it begins."""
+    return Place(code.co_filename, min(text_of(code).changing, default=code.co_firstlineno), code.co_name)
+
+
 def _stores(text: Text, name: str) -> list[int]:
     return [line for line, kind, stored in text.stores if stored == name and kind in ("global", "attribute")]
 
