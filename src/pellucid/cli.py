@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import inspect
 import os
 import pathlib
 import runpy
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import jax
 
+from pellucid.core.explain import cut_to_users_frames, filters_tracebacks
+from pellucid.errors import did_you_mean
 from pellucid.graph.graph import Graph
+from pellucid.graph.render.files import format_of
 from pellucid.models import Model
 from pellucid.training.machine import Machine
 from pellucid.utils.aliases import install_as_keras
@@ -20,14 +27,28 @@ from pellucid.utils.aliases import install_as_keras
 _ROWS = 32  # of a batch whose size is not said
 
 
+class _UsageError(Exception):
+    """What was typed cannot be done."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
+    """Runs the command; returns its exit status: 1 where code of the user's failed, 2 where what was typed cannot be done."""
     parser, _ = _parser()
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
-        return 1
-    return options.command(options)
+        return 2
+    try:
+        return options.command(options)
+    except _UsageError as error:
+        print(f"pellucid {options.name}: {error}", file=sys.stderr)
+        return 2
+    except (Exception, KeyboardInterrupt) as error:
+        if not filters_tracebacks() or not cut_to_users_frames(error):
+            raise
+        sys.stdout.flush()
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
 def commands() -> list[str]:
@@ -49,12 +70,15 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     ):
         scripts = commands.add_parser(name, help=about, description=about)
         scripts.add_argument("script", help="the file")
-        scripts.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script gets as its own arguments")
-        scripts.set_defaults(command=command)
+        rest = scripts.add_argument("arguments", nargs=argparse.REMAINDER, help="what the script gets as its own arguments")
+        rest.required = False  # an error that says what is missing does not name it
+        scripts.set_defaults(command=command, name=name)
     about = "capture a model without any data, and print its summary or draw it"
     draws = commands.add_parser("graph", help=about, description=about)
     draws.add_argument(
-        "model", metavar="MODULE:MODEL", help="a Model, a class of models that needs no arguments, or a function that makes one"
+        "model",
+        metavar="MODULE:MODEL",
+        help="a Model, a class of models that needs no arguments, or a function that makes one; of a module or a file (models.py:Net)",
     )
     draws.add_argument(
         "--input",
@@ -66,7 +90,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     draws.add_argument(
         "-o", "--output", metavar="FILE", help="a drawing: .svg, .html, .png, .mmd, .dot or .json; without it, the summary is printed"
     )
-    draws.set_defaults(command=graph)
+    draws.set_defaults(command=graph, name="graph")
     return parser, list(commands.choices)
 
 
@@ -80,18 +104,26 @@ def explain(options: argparse.Namespace) -> int:
     """``pellucid explain script.py``: the story of each model, also where the script fails in the end."""
     made: list[Machine] = []
     Machine.witnesses.append(made)
+    failed = True
     try:
         _run_script(options.script, options.arguments)
+        failed = False
+    except SystemExit as end:
+        failed = bool(end.code)
+        raise
     finally:
         Machine.witnesses.remove(made)
         told = [m for m in made if len(m.captures.ledger)]
-        print("\n".join(["", *(m.captures.ledger.story(type(m.layer).__name__) + "\n" for m in told)]) if told else "\nNo model ran.")
+        for machine in told:
+            print(f"\n{machine.captures.ledger.story(type(machine.layer).__name__)}")
+        if not told and not failed:
+            print("\nNo model ran.")
     return 0
 
 
 def _run_script(script: str, arguments: list[str]) -> None:
     if not pathlib.Path(script).is_file():
-        sys.exit(f"pellucid: there is no file {script!r}.")
+        raise _UsageError(f"there is no file {script!r}.")
     install_as_keras()
     sys.argv = [script, *arguments]
     sys.path[0] = str(pathlib.Path(script).resolve().parent)
@@ -100,19 +132,27 @@ def _run_script(script: str, arguments: list[str]) -> None:
 
 def graph(options: argparse.Namespace) -> int:
     """``pellucid graph module:Model --input 32,784 -o model.svg``"""
-    try:
-        inputs = _inputs(options.input)
-        model = _model(options.model)
-        found: Graph = model.capture(inputs)
-        if options.output is not None:
-            found.save(options.output)
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        sys.exit(f"pellucid graph: {error}")
+    inputs = _inputs(options.input)
+    if options.output is not None:
+        with _as_usage(ValueError):
+            format_of(options.output)
+    model = _model(options.model)
+    found: Graph = model.capture(inputs)
     if options.output is None:
         model.summary()
     else:
+        with _as_usage(OSError, ImportError):
+            found.save(options.output)
         print(options.output)
     return 0
+
+
+@contextlib.contextmanager
+def _as_usage(*errors: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except errors as error:
+        raise _UsageError(str(error)) from None
 
 
 def _inputs(texts: list[str]) -> Any:
@@ -120,9 +160,12 @@ def _inputs(texts: list[str]) -> Any:
     named = [text.rpartition("=")[0].strip() for text in texts]
     shapes = [_shape(text) for text in texts]
     if all(named):
+        twice = next((name for name in named if named.count(name) > 1), None)
+        if twice is not None:
+            raise _UsageError(f"--input {' --input '.join(texts)}: the name {twice!r} is there twice; expected one shape for each input.")
         return dict(zip(named, shapes, strict=True))
     if any(named):
-        raise ValueError(f"--input {' --input '.join(texts)}: expected a name for each input, or for none.")
+        raise _UsageError(f"--input {' --input '.join(texts)}: expected a name for each input, or for none.")
     return shapes[0] if len(shapes) == 1 else shapes
 
 
@@ -132,21 +175,62 @@ def _shape(text: str) -> Any:
         shape = tuple(None if size.strip() in ("None", "?") else int(size) for size in sizes.strip("() ,").split(","))
         return jax.ShapeDtypeStruct((shape[0] or _ROWS, *shape[1:]), dtype.strip()) if dtype else shape
     except (ValueError, TypeError):
-        raise ValueError(f"--input {text!r}: expected whole numbers, such as 32,784 (or None,784 or 32,10:int32).") from None
+        raise _UsageError(f"--input {text!r}: expected whole numbers, such as 32,784 (or None,784 or 32,10:int32).") from None
 
 
 def _model(text: str) -> Model:
-    module, separator, name = text.partition(":")
-    if not separator or not name:
-        raise ValueError(f"{text!r}: expected MODULE:MODEL, such as models:Net or models.py:Net.")
+    """The model that MODULE:MODEL names, made where it is a class or a function."""
+    module, _, name = text.rpartition(":")
+    if not module or not name:
+        raise _UsageError(f"{text!r}: expected MODULE:MODEL, such as models:Net or models.py:Net.")
     install_as_keras()
-    sys.path.insert(0, os.getcwd())
-    found: Any = importlib.import_module(module.removesuffix(".py").replace(os.sep, "."))
+    found: Any = _file(pathlib.Path(module)) if module.endswith(".py") or os.sep in module else _module(module)
     for part in name.split("."):
         if not hasattr(found, part):
-            raise ValueError(f"{text!r}: {module!r} has no {part!r}.")
+            models = [n for n, value in inspect.getmembers(found, _is_model)]
+            raise _UsageError(f"{text!r}: {module!r} has no {part!r}. {did_you_mean(part, models) if models else 'It has no model.'}")
         found = getattr(found, part)
-    model = found if isinstance(found, Model) else found()
+    if isinstance(found, Model):
+        return found
+    expected = "expected a Model, a class of models that needs no arguments, or a function that makes one"
+    if not callable(found) or (isinstance(found, type) and not _is_model(found)):
+        what = f"the class {found.__name__}, which is no Model" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise _UsageError(f"{text!r} is {what}; {expected}.")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise _UsageError(f"{text!r} cannot be called without arguments ({error}); {expected}.") from None
+    model = found()
     if not isinstance(model, Model):
-        raise TypeError(f"{text!r} gave a {type(model).__name__}; expected a Model.")
+        raise _UsageError(f"{text!r} returned a value of type {type(model).__name__}; {expected}.")
     return model
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, Model) or (isinstance(value, type) and issubclass(value, Model))
+
+
+def _module(name: str) -> ModuleType:
+    sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):  # it is one that the user's module imports
+            raise
+        raise _UsageError(f"{error}: expected a module, or a file such as models.py, in {os.getcwd()}.") from None
+
+
+def _file(path: pathlib.Path) -> ModuleType:
+    """The module in a file, which may be part of a package."""
+    if not path.is_file():
+        raise _UsageError(f"there is no file {str(path)!r}.")
+    path = path.resolve()
+    folder, names = path.parent, [path.stem]
+    while (folder / "__init__.py").is_file():
+        folder, names = folder.parent, [folder.name, *names]
+    sys.path.insert(0, str(folder))
+    name = ".".join(names)
+    module = importlib.import_module(name)
+    if pathlib.Path(module.__file__ or "").resolve() != path:
+        raise _UsageError(f"{str(path)!r} has the name of another module, {name!r} ({module.__file__}): give the file another name.")
+    return module

@@ -58,6 +58,11 @@ def whole_row_masked(x):
     return jax.nn.softmax(jnp.where(x > 9, x, -jnp.inf))
 
 
+def twice_with_a_derivative_of_its_own(x):
+    y = jax.scipy.special.xlogy(2.0, x + 10)
+    return y + jax.scipy.special.xlogy(2.0, x)
+
+
 def blame_of(model, x, y, **options):
     with pytest.raises(pellucid.NonFiniteError) as raised:
         model.fit(x, y, verbose=0, **options)
@@ -456,3 +461,12 @@ def test_eager_python_that_cannot_be_captured_is_told_without_the_operation():
         model.train_on_batch(-x, y)
     assert raised.value.blame is None
     assert raised.value.__cause__ is not None
+
+
+def test_of_two_calls_of_a_function_with_a_derivative_of_its_own_the_one_that_failed_is_named():
+    x, y = data(row_70=-1.0)
+    model = Net(twice_with_a_derivative_of_its_own)
+    model.compile("sgd", "mse", nan="raise")
+    error = blame_of(model, x, y, shuffle=False)
+    assert error.blame.operation == "log"
+    assert f"test_nan.py:{line_of(twice_with_a_derivative_of_its_own, 'return')}" in str(error), str(error)

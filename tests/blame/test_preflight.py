@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import pellucid
-from pellucid import layers
+from pellucid import layers, ops, optimizers
+from pellucid.graph.cost import cost
+from tests.models.test_own_steps import adversaries
 
 
 class Net(pellucid.Model):
@@ -137,6 +139,12 @@ def test_the_text_and_the_data():
     assert found.as_dict()["weights"] == found.weights
 
 
+def test_estimates_are_not_told_to_the_last_digit():
+    before = dataclasses.replace(compiled(Net()).preflight((None, 6)), largest_batch=57_707_873, total=100, device_memory=10**9)
+    assert "about 57,700,000 rows" in str(before) and "less than 0.01 % of" in str(before)
+    assert "about 57 rows" in str(dataclasses.replace(before, largest_batch=57))
+
+
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, True, "32"])
 def test_a_batch_size_that_is_none_is_refused(batch_size):
     with pytest.raises(ValueError, match="preflight: batch_size=.*; expected a positive whole number"):
@@ -144,10 +152,95 @@ def test_a_batch_size_that_is_none_is_refused(batch_size):
 
 
 def test_a_scalar_is_refused():
-    with pytest.raises(ValueError, match="preflight: an input is a scalar; expected arrays with the rows first"):
+    with pytest.raises(ValueError, match="preflight: x holds single numbers only; expected arrays with the rows first"):
         Net().preflight(np.float32(3))
 
 
 def test_targets_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"\(16, 5\).*\(16, 4\)"):
         compiled(Net()).preflight((None, 6), batch_size=16, y=(None, 5))
+
+
+def step_of_fit(model):
+    """The program of training that `fit` compiled, as JAX equations."""
+    (program,) = [p for key, p in model._machine._programs.items() if key[0] == "train"]
+    return program.step.jaxpr
+
+
+def test_a_gan_is_measured_by_its_own_step_which_fit_then_uses():
+    model = adversaries()
+    model.compile(optimizers.Adam(0.01), optimizers.SGD(0.01, momentum=0.9))
+    found = model.preflight((None, 2), batch_size=16)
+    generator, judge = 4 * 8 + 8 + 8 * 2 + 2, 2 * 8 + 8 + 8 + 1
+    assert found.parameters == generator + judge
+    assert found.gradients == 4 * (generator + judge)
+    assert 0 <= found.optimizer_state - 4 * (2 * judge + generator) < 80  # moments and momentum; counters and rates of three optimizers
+    products = 2 * 16 * (2 * (4 * 8 + 8 * 2) + 3 * (2 * 8 + 8))  # the generator twice; the judge with 32 rows and with 16
+    assert products < found.forward_flops < 1.4 * products < found.flops  # so small layers have many other operations
+    assert found.data == 4 * 16 * 2
+    runs = len(model.ledger), model.generator.ledger.call_count, model.judge.ledger.call_count
+    assert runs[1:] == (1, 1)
+    model.fit(np.ones((32, 2), "float32"), batch_size=16, verbose=0)
+    assert (len(model.ledger), model.generator.ledger.call_count, model.judge.ledger.call_count) == runs
+    assert found.flops == cost(step_of_fit(model), {}).flops
+
+
+def test_a_distillation_is_measured_with_its_teacher():
+    class Distiller(Net):
+        def __init__(self, teacher):
+            super().__init__()
+            self.teacher = teacher
+
+        def train_step(self, data):
+            x, y = data
+            weights = self.hidden.trainable_variables + self.out.trainable_variables
+
+            def loss():
+                return ops.mean(ops.square(self(x, training=True) - y - self.teacher(x, training=False)))
+
+            value, grads = pellucid.value_and_grad(loss, weights)()
+            self.optimizer.apply(grads, weights)
+            return {"loss": value}
+
+    class Teacher(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.out = layers.Dense(200), layers.Dense(4)
+
+        def call(self, x):
+            return self.out(self.wide(x))
+
+    teacher, of_teacher = Teacher(), 6 * 200 + 200 + 200 * 4 + 4
+    teacher.build((None, 6))
+    model = compiled(Distiller(teacher))
+    found = model.preflight((None, 6), batch_size=16)
+    assert found.weights == 4 * (PARAMETERS + of_teacher) and found.gradients == 4 * PARAMETERS
+    student = compiled(Net()).preflight((None, 6), batch_size=16)
+    more = 2 * 16 * (6 * 200 + 200 * 4)  # the teacher's products, forward only
+    assert more < found.flops - student.flops < 1.2 * more
+    assert more < found.forward_flops - student.forward_flops < 1.2 * more
+    model.fit(np.ones((32, 6), "float32"), np.ones((32, 4), "float32"), batch_size=16, verbose=0)
+    assert found.flops == cost(step_of_fit(model), {}).flops
+    assert model.ledger.call_count == teacher.ledger.call_count == 1
+
+
+def test_targets_that_a_step_of_ones_own_takes_are_asked_for():
+    class Stepping(Net):
+        def train_step(self, data):
+            x, y = data
+            return {"loss": ops.mean(self(x) - y)}
+
+    model = compiled(Stepping(), loss=None)
+    with pytest.raises(pellucid.CaptureError) as raised:
+        model.preflight((None, 6), batch_size=16)
+    assert "Where it takes targets, too, pass y=…" in "".join(raised.value.__notes__)
+    assert model.preflight((None, 6), batch_size=16, y=(None, 4)).data == 4 * 16 * (6 + 4)
+
+
+def test_before_compile_it_is_the_predict_step_of_ones_own():
+    class Asking(Net):
+        def predict_step(self, data):
+            return self(data) @ ops.ones((4, 100))
+
+    plain, own = Net().preflight((None, 6), batch_size=16), Asking().preflight((None, 6), batch_size=16)
+    assert own.flops - plain.flops == 2 * 16 * 4 * 100 and own.forward_flops == plain.forward_flops

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
@@ -184,6 +185,16 @@ def test_an_error_names_the_layer_the_users_line_and_the_shapes():
     (note,) = [n for n in caught.value.__notes__ if "in layer" in n]
     line = f"test_capture.py:{Mismatched.call.__code__.co_firstlineno + 2}"
     assert re.fullmatch(rf"in layer 'blocks/1' \(Mismatched.call, {line}\), inputs: \((None|4), 3\)", note), note
+
+
+def test_an_error_from_pythons_own_library_is_told_at_the_users_line():
+    def call(self, x, training):
+        return x * json.loads("half")
+
+    with pytest.raises(json.JSONDecodeError) as caught:
+        Net(call).capture((4, 3))
+    notes = "\n".join(caught.value.__notes__)
+    assert f'test_capture.py:{call.__code__.co_firstlineno + 1}: return x * json.loads("half")' in notes and "decoder.py" not in notes
 
 
 def test_an_error_message_that_speaks_of_the_batch_does_not_run_call_twice():

@@ -70,6 +70,17 @@ def test_each_run_says_what_needed_it_and_from_which_line():
         assert run.graph is net.graph and run.seconds > 0
 
 
+def test_a_first_run_made_the_weights_where_some_were_made():
+    scale = layers.Normalization()
+    scale.adapt(normal(4, 3))  # has weights already
+    net = Net(lambda m, x, t: m.out(m.drop(m.scale(x), training=t)), out=layers.Dense(3), drop=layers.Dropout(0.5), scale=scale)
+    net.build((None, 3))
+    assert net.ledger[0].sentence == "captured for the first time, which also made the weights"
+    scaled = Net(lambda m, x, t: m.scale(x), scale=scale)
+    scaled.build((None, 3))
+    assert scaled.ledger[0].sentence == "captured for the first time"
+
+
 def test_a_dict_of_one_input_keeps_its_key_in_the_signature():
     net = Net(lambda m, x, t: x["wide"] * 2)
     net.predict({"wide": normal(4, 3)}, verbose=0)

@@ -270,9 +270,19 @@ def test_nan_is_counted_and_named(models):
         Two().predict([X, np.where(np.arange(48).reshape(12, 4) == 5, np.nan, Z)], verbose=0)
 
 
-def test_infinities_are_no_nan(models):
+@pytest.mark.parametrize("make", [np.asarray, jax.numpy.asarray], ids=["NumPy", "JAX"])
+def test_infinities_are_counted_and_named_too(models, make):
     model, x, y = models["one"]
-    model.evaluate(np.where(np.arange(36).reshape(12, 3) < 2, [np.inf, -np.inf, 0], X), y, verbose=0)
+    infinite = np.where(np.arange(36).reshape(12, 3) < 2, [np.inf, -np.inf, 0], X)  # their sum is NaN
+    with pytest.warns(DataWarning, match="x holds 2 inf in 36 values"):
+        model.evaluate(make(infinite), y, verbose=0)
+    with pytest.warns(DataWarning, match="y holds 1 NaN and 1 inf in 12 values"):
+        model.evaluate(x, make(np.where(np.arange(12)[:, None] < 2, [[np.nan], [np.inf]] * 6, y)), verbose=0)
+
+
+def test_large_finite_values_are_not_told_of(models):
+    model, x, y = models["one"]
+    model.predict(np.where(np.arange(36).reshape(12, 3) < 3, 3e38, X).astype("float32"), verbose=0)
 
 
 # ---- Failures in the middle ----

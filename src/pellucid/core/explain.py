@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import linecache
 import re
+import sys
 import types
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -163,25 +166,18 @@ def place_in(error: Exception, code: types.CodeType) -> Place | None:
     return mine[-1] if mine else (places[-1][1] if places and not places[-1][0] else None)
 
 
-def users_line(error: BaseException, caller: Any = None) -> Place | None:
-    """The innermost line of a user's in a traceback; where there is none, the nearest one from a Python frame outwards."""
-    traceback, found = error.__traceback__, None
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if not jax_compat.is_library_file(code.co_filename):
-            found = Place(code.co_filename, traceback.tb_lineno, code.co_name)
-        traceback = traceback.tb_next
-    while found is None and caller is not None:
-        code = caller.f_code
-        if not jax_compat.is_library_file(code.co_filename):
-            found = Place(code.co_filename, caller.f_lineno, code.co_name)
-        caller = caller.f_back
-    return found
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warns, at the user's line that led here, however many calls of the library's are between."""
+    caller = sys._getframe(1)
+    user = jax_compat.user_frame(caller) or caller
+    told = user.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, user.f_code.co_filename, user.f_lineno, user.f_globals.get("__name__"), told)
 
 
 # ---- Tracebacks ----
 
 _filters = True
+_MACHINERY = (contextlib.__file__, importlib.__file__)  # of Python's library, between a line of the user's and the next one
 _Function = TypeVar("_Function", bound=Callable)
 
 
@@ -209,11 +205,9 @@ def filtered(function: _Function) -> _Function:
         except Exception as error:
             if not _filters or frame.active_frame() is not None:
                 raise
-            frames = _users_frames(error.__traceback__)
-            if frames is None and not jax_compat.raised_outside_jax(error):  # a fault of the library's: all frames are wanted
+            if not cut_to_users_frames(error):
                 raise
-            _drop_notes(error)
-            cut = error.with_traceback(frames)
+            cut = error
         try:
             raise cut  # pellucid.config.disable_traceback_filtering() shows all frames
         finally:
@@ -223,11 +217,33 @@ def filtered(function: _Function) -> _Function:
     return call  # type: ignore[return-value]
 
 
+def cut_to_users_frames(error: BaseException) -> bool:
+    """Leaves the user's frames only in the traceback of an error, and in those of the errors that led to it.
+
+    Returns:
+        Whether it did. A fault of the library's is left as it is: all frames are wanted.
+    """
+    frames = _users_frames(error.__traceback__)
+    if frames is None and not isinstance(error, SyntaxError) and not jax_compat.raised_outside_jax(error):
+        return False
+    chain: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in chain:
+            chain[id(one)] = one
+            waiting += [one.__cause__, one.__context__]
+    for one in chain.values():
+        _drop_notes(one)
+        one.__traceback__ = _users_frames(one.__traceback__)
+    return True
+
+
 def _users_frames(traceback: types.TracebackType | None) -> types.TracebackType | None:
     kept = []
     while traceback is not None:
         file = traceback.tb_frame.f_code.co_filename
-        if not jax_compat.is_library_file(file) and file != contextlib.__file__:
+        if not jax_compat.is_library_file(file) and file not in _MACHINERY:
             kept.append(traceback)
         traceback = traceback.tb_next
     made = None
@@ -236,7 +252,7 @@ def _users_frames(traceback: types.TracebackType | None) -> types.TracebackType 
     return made
 
 
-def _drop_notes(error: Exception) -> None:
+def _drop_notes(error: BaseException) -> None:
     """JAX notes that it has left out frames of its own."""
     notes = getattr(error, "__notes__", None)
     if notes:

@@ -9,7 +9,8 @@ import contextlib
 import dis
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from traceback import walk_stack, walk_tb
 from typing import Any, NamedTuple
 
 import jax
@@ -259,6 +260,47 @@ def custom_vjp_backward(eqn: Any, args: Sequence[Any]) -> list[Any]:
     ]
 
 
+def function_of(eqn: Any) -> Any:
+    """A key for the function with its own derivative that a ``custom_jvp_call`` or ``custom_vjp_call`` calls: equal keys for equal ones.
+
+    Two are equal where they have the same rules of the user's (or JAX's), the same types, and compute the same. None where that
+    cannot be told, as with values that the function closes over.
+    """
+    params, body = eqn.params, parts(eqn.params["call_jaxpr"])
+    if params["num_consts"] or body.consts or body.constvars or params["call_jaxpr"].effects:
+        return None
+    try:
+        given = _closure(_closure((params.get("jvp_jaxpr_fun") or params["fwd_jaxpr_thunk"]).f)["fn"])
+        rules = [given["jvp"]] if "jvp" in given else [given["fwd"], params["bwd"]]
+        transforms = [t for rule in rules for t in rule.transforms]
+        if any(not t.__name__.startswith("_flatten_") for t, _ in transforms):  # there are static arguments, too
+            return None
+        trees = [a for _, given in transforms for a in given if isinstance(a, jax.tree_util.PyTreeDef)]
+        types = [(v.aval, v.aval.weak_type) for v in body.invars]
+        key = (*(rule.f for rule in rules), *trees, *types, bool(params["symbolic_zeros"]), _computation(body))
+        hash(key)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return key
+
+
+def _closure(function: Any) -> dict[str, Any]:
+    cells = function.__closure__ or ()
+    return {name: cell.cell_contents for name, cell in zip(function.__code__.co_freevars, cells, strict=True)}
+
+
+def _computation(body: Parts) -> tuple:
+    """The equations of a jaxpr as something to compare; jaxprs inside by identity, as functions under jit share theirs."""
+    numbers = {v: i for i, v in enumerate(body.invars)}
+    used = lambda variables: tuple(repr(v) if isinstance(v, Literal) else numbers[v] for v in variables)
+    found = []
+    for eqn in body.eqns:
+        held = tuple((k, id(v) if is_jaxpr(v) else v) for k, v in sorted(eqn.params.items()))
+        found.append((eqn.primitive, used(eqn.invars), held))
+        numbers.update({v: len(numbers) + i for i, v in enumerate(eqn.outvars)})
+    return *found, used(body.outvars)
+
+
 def derivative_jaxprs(eqn: Any) -> list[Any]:
     """What a function's own derivative computes, at symbolic types: its JVP, or its forward and backward rule."""
     count = eqn.params["num_consts"]
@@ -306,16 +348,32 @@ def is_users_file(file: str) -> bool:
     return not (is_library_file(file) or file.startswith(_STANDARD) or any(folder in file for folder in _INSTALLED))
 
 
-def user_place(frame: Any) -> Place | None:
-    """The nearest line, from a Python frame outwards, that a user wrote; else the nearest in an installed package."""
-    found = None
-    while frame is not None and not is_users_file(frame.f_code.co_filename):
+def user_place(frame: Any, error: BaseException | None = None) -> Place | None:
+    """The nearest line, from a Python frame outwards, that a user wrote; else the nearest in an installed package.
+
+    Where there is an error, the lines that it came through are nearer than the frame.
+    """
+    raised = [] if error is None else list(walk_tb(error.__traceback__))
+    found = _users_of(reversed(raised)) or _users_of(walk_stack(frame) if frame is not None else ())
+    return found and Place(found[0].f_code.co_filename, found[1], found[0].f_code.co_name)
+
+
+def user_frame(frame: Any) -> Any:
+    """The frame of `user_place`, or None."""
+    found = _users_of(walk_stack(frame))
+    return found and found[0]
+
+
+def _users_of(stack: Iterable[tuple[Any, int]]) -> tuple[Any, int] | None:
+    """The first (frame, line) that a user wrote; else the first in an installed package."""
+    installed = None
+    for frame, line in stack:
         file = frame.f_code.co_filename
-        if found is None and not is_library_file(file) and not file.startswith(_STANDARD):
-            found = frame
-        frame = frame.f_back
-    frame = frame or found
-    return frame and Place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+        if is_users_file(file):
+            return frame, line
+        if installed is None and not is_library_file(file) and not file.startswith(_STANDARD):
+            installed = frame, line
+    return installed
 
 
 def raised_outside_jax(error: BaseException) -> bool:

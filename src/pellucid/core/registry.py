@@ -55,3 +55,4 @@ class Registry:
 
 initializers = Registry("initializer", lambda entry: entry() if isinstance(entry, type) else entry)
 activations = Registry("activation")
+constraints = Registry("constraint", lambda entry: entry() if isinstance(entry, type) else entry)

@@ -17,13 +17,14 @@ from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, naming, seeds
-from pellucid.core.explain import is_of_formatting, users_line
+from pellucid.core.explain import is_of_formatting
 from pellucid.core.frame import Frame, Traced, require_frame_trace
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureError
 from pellucid.graph import effects, guards, source
 from pellucid.graph.graph import BATCH, Arguments, Graph, Signature, SizeGuard, Value, is_none
+from pellucid.graph.inputs import specs_of_inputs
 from pellucid.graph.nodes import Node, spec_of
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
@@ -227,7 +228,7 @@ def capture_layer(
         except Exception as error:
             if batch_size is None or not _may_be_about_sizes(error):
                 raise
-            place, message = users_line(error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
+            place, message = jax_compat.user_place(None, error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
         again = time.perf_counter()
         if refused is not None:
             refused(place, message, again - started)
@@ -336,27 +337,8 @@ def _specs(tree: Any) -> tuple:
 
 def _build_abstractly(layer: Layer, input_shape: Any) -> None:
     """Creates all weights of a layer for inputs of a shape, by a capture that computes nothing."""
-    inputs = specs_from_shapes(input_shape, layer.dtype)
+    inputs = specs_of_inputs(input_shape, layer.dtype, "build", "input_shape")
     capture_layer(layer, inputs, None, False)
-
-
-def specs_from_shapes(shapes: Any, dtype: str) -> Any:
-    """``ShapeDtypeStruct``s for a shape or a structure of shapes such as ``[(None, 5), (None, 6)]``; None is the batch."""
-    if isinstance(shapes, dict):
-        return {k: specs_from_shapes(v, dtype) for k, v in shapes.items()}
-    if isinstance(shapes, list | tuple):
-        if all(d is None or isinstance(d, int | np.integer) for d in shapes):
-            if any(d is None for d in shapes[1:]):
-                raise ValueError(
-                    f"build: shape {tuple(shapes)} has None in another place than the first; expected one unknown size, the batch."
-                )
-            return jax.ShapeDtypeStruct((32 if not shapes or shapes[0] is None else int(shapes[0]), *map(int, shapes[1:])), dtype)
-        return type(shapes)([specs_from_shapes(s, dtype) for s in shapes])
-    if isinstance(shapes, np.ndarray):  # of the type that `fit` converts it to
-        return jax.ShapeDtypeStruct(shapes.shape, jax.dtypes.canonicalize_dtype(shapes.dtype))
-    if hasattr(shapes, "shape") and hasattr(shapes, "dtype"):
-        return shapes
-    raise TypeError(f"build: {shapes!r} is no shape; expected a tuple such as (None, 3), or a list or dict of them.")
 
 
 Hooks.build_abstractly = _build_abstractly

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import jax_compat
-from pellucid.core.frame import read_variable_p
+from pellucid.core.frame import read_again, read_variable_p
 from pellucid.core.jax_compat import Literal, parts
 from pellucid.core.mode import TrainingFlag, mode_p
 
@@ -31,7 +31,8 @@ class InstantiationError(Exception):
 
 
 class Instantiation:
-    """What a graph is made concrete for. Nested jaxprs are made once each, by identity.
+    """What a graph is made concrete for. Nested jaxprs are made once each, by identity, and so are functions with derivatives of
+    their own, such as ``jax.nn.relu``: JAX then differentiates and lowers each once, however many layers call it.
 
     Args:
         sizes: value of each symbolic size, such as ``{"batch": 32}``; symbolic itself where another capture is going on.
@@ -41,6 +42,8 @@ class Instantiation:
     def __init__(self, sizes: dict[str, Any], training: bool | TrainingFlag | None):
         self.sizes, self.training = sizes, training
         self._made: dict[int, Any] = {}
+        self._functions: dict[Any, Any] = {}
+        self._is_open = any(isinstance(size, jax_compat.SymbolicSize) for size in sizes.values())
 
     def run(self, jaxpr: Any, args: Sequence[Any], consts: Sequence[Any] | None = None) -> list[Any]:
         """The outputs of a jaxpr for concrete inputs."""
@@ -55,7 +58,7 @@ class Instantiation:
             first = eqn.invars[0] if eqn.invars and not isinstance(eqn.invars[0], Literal) else None
             name, on_mode = eqn.primitive.name, first in modes
             if eqn.primitive is read_variable_p:
-                out = [eqn.params["variable"].value]
+                out = [read_again(eqn)]
             elif eqn.primitive is mode_p and isinstance(self.training, TrainingFlag):  # part of another capture: it stays open
                 out = [self.training.value]
             elif eqn.primitive is mode_p or (name == "convert_element_type" and on_mode):
@@ -76,8 +79,7 @@ class Instantiation:
             return [jnp.asarray(self.concrete(eqn.params["dim"]), eqn.outvars[0].aval.dtype)]
         if name in ("custom_jvp_call", "custom_vjp_call"):
             with jax_compat.in_scope_of(eqn):
-                rule = self._with_its_jvp if name == "custom_jvp_call" else self._with_its_vjp
-                return list(rule(eqn)(*inputs))
+                return list(self._function(eqn)(*inputs))
         out = jax_compat.bind_again(eqn, inputs, {k: self.concrete(v) for k, v in eqn.params.items()})
         for made, var in zip(out, eqn.outvars, strict=True):
             want = self.concrete(getattr(var.aval, "shape", ()))
@@ -107,6 +109,16 @@ class Instantiation:
 
     def _spec(self, aval: Any) -> Any:
         return jax.ShapeDtypeStruct(self.concrete(aval.shape), aval.dtype, weak_type=aval.weak_type)
+
+    def _function(self, eqn: Any) -> Any:
+        """The function that a ``custom_jvp_call`` or ``custom_vjp_call`` calls, with its derivative."""
+        make = self._with_its_jvp if eqn.primitive.name == "custom_jvp_call" else self._with_its_vjp
+        key = None if self._is_open or jax_compat.computes_now() else jax_compat.function_of(eqn)
+        if key is None:
+            return make(eqn)
+        if key not in self._functions:
+            self._functions[key] = jax.jit(make(eqn))
+        return self._functions[key]
 
     def _with_its_jvp(self, eqn: Any) -> Any:
         function = jax.custom_jvp(lambda *args: self.run(eqn.params["call_jaxpr"], args))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pellucid import activations, initializers
+from pellucid import activations, constraints, initializers
 from pellucid.core.layer import Layer, size_of_axis
 from pellucid.errors import ShapeError
 
@@ -18,6 +18,8 @@ class Dense(Layer):
         use_bias: whether a bias is added.
         kernel_initializer: for the kernel, (d, units).
         bias_initializer: for the bias, (units,).
+        kernel_constraint: name, callable or None: what the kernel keeps after each update; see ``pellucid.constraints``.
+        bias_constraint: likewise, the bias.
 
     Shapes: (..., d) -> (..., units).
 
@@ -34,6 +36,8 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
@@ -44,13 +48,18 @@ class Dense(Layer):
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape: Any) -> None:
         features = size_of_axis(self, input_shape)
         if len(input_shape) < 2:
             raise ShapeError(f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected rows and features.")
-        self.kernel = self.add_weight((features, self.units), self.kernel_initializer, name="kernel")
-        self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") if self.use_bias else None
+        kernel, bias = (features, self.units), (self.units,)
+        self.kernel = self.add_weight(kernel, self.kernel_initializer, name="kernel", constraint=self.kernel_constraint)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(bias, self.bias_initializer, name="bias", constraint=self.bias_constraint)
 
     def call(self, inputs: Any) -> Any:
         if not hasattr(inputs, "shape"):

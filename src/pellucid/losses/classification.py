@@ -6,12 +6,12 @@ better: they need neither.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from pellucid.core import explain
 from pellucid.errors import DataWarning
 from pellucid.losses.loss import EPSILON, aligned, as_float
 
@@ -261,11 +261,10 @@ def _categorical(function: str, y_true: Any, y_pred: Any, label_smoothing: float
     y_true, y_pred = aligned(function, y_true, y_pred, labels)
     classes = y_pred.shape[axis]
     if y_pred.ndim > 1 and classes == 1:
-        warnings.warn(
+        explain.warn(
             f"{function}: y_pred has shape {y_pred.shape}, one class, so that the loss is always 0. "
             "For two classes and one output use binary_crossentropy.",
             DataWarning,
-            stacklevel=3,
         )
     return _smoothed(y_true, label_smoothing, classes), y_pred
 

@@ -80,8 +80,18 @@ class Loss:
 
     def values(self, y_true: Any, y_pred: Any) -> tuple[jax.Array, Any]:
         """What ``call`` and ``counted`` return for targets and predictions of any type."""
+        self._check_real(y_true=y_true, y_pred=y_pred)
         y_true, y_pred = _arrays(y_true, self.dtype if self.casts_labels else None), _arrays(y_pred, self.dtype)
         return jnp.asarray(self.call(y_true, y_pred)), self.counted(y_true, y_pred)
+
+    def _check_real(self, **given: Any) -> None:
+        """A conversion to real numbers would drop the imaginary parts."""
+        for name, tree in given.items():
+            found = next((x.dtype for x in jax.tree.leaves(tree) if jnp.issubdtype(getattr(x, "dtype", None), jnp.complexfloating)), None)
+            if found is not None and dtypes.is_float(self.dtype):
+                raise ValueError(
+                    f"{self.name}: {name} is {found}; expected real numbers: take ops.abs of them, or ops.real and ops.imag as two outputs."
+                )
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal loss, as plain data."""

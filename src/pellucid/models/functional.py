@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import types
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
 from pellucid import ops, optimizers
-from pellucid.core import jax_compat, naming, serialization
+from pellucid.core import explain, jax_compat, naming, serialization
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object, serialize_keras_object
 from pellucid.core.symbolic import OPERATORS, Step, SymbolicTensor, apply
@@ -313,8 +312,7 @@ class Configured(Connected):
         """
         if self._is_functional() and self._network is not None:
             return {"name": self.name, "trainable": self.trainable, **config_of_network(self._network)}
-        recorded = serialization.Recorded(*self._state.arguments)
-        return serialization.config_of(self, Layer, recorded, without=("inputs", "outputs"))
+        return self._config(without=("inputs", "outputs"))
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
@@ -343,11 +341,10 @@ class Configured(Connected):
         settings = self._machine.settings
         if settings is None:
             return None
-        if isinstance(settings.optimizer, optimizers.OptaxOptimizer):
-            warnings.warn(
+        if isinstance(getattr(settings.optimizer, "inner_optimizer", settings.optimizer), optimizers.OptaxOptimizer):
+            explain.warn(
                 f"The optimizer of {self.name!r} is a transformation of optax, which cannot be written as plain data: what `compile` was "
                 "given is left out. Call compile on the model that is read.",
-                stacklevel=2,
             )
             return None
         return {name: serialize_keras_object(getattr(settings, name)) for name in _COMPILED}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from pellucid import optimizers
 from pellucid.core import frame
@@ -19,8 +20,9 @@ from pellucid.core.given import Given
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Held, is_calling
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import Capture, signature_of, specs_from_shapes
+from pellucid.graph.capture import Capture, signature_of
 from pellucid.graph.graph import Arguments, Graph, output_names
+from pellucid.graph.inputs import rows_of, specs_of_inputs
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
@@ -125,6 +127,7 @@ class Model(Configured):
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
         nan: str | None = None,
         max_captures: int | None = None,
         on_side_effect: str = "warn",
@@ -140,10 +143,12 @@ class Model(Configured):
             run_eagerly: whether ``call`` runs in Python on every step, for debugging.
             steps_per_execution: steps in one dispatch, or "auto".
             jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
+            auto_scale_loss: whether an optimizer of a model whose policy is "mixed_float16" is put into a ``LossScaleOptimizer``.
             nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite, or another variable that
                 was so before: moving statistics, optimizer state (what metrics hold is not looked at). It names the first operation
                 that was not, and the weights are those before that batch. Memory is needed for two more copies of
-                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
+                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed, nor is a step that loss
+                scaling leaves out, unless the scale falls below 1.
             max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
                 a ``CaptureBudgetError`` says why, before ``call`` runs.
             on_side_effect: "warn" shows a ``SideEffectWarning`` for each place in ``call`` that does what compiled steps do not
@@ -162,9 +167,10 @@ class Model(Configured):
             raise ValueError(f"compile: nan={nan!r}; expected 'raise' (stop at a loss or gradient that is not finite) or None.")
         if on_side_effect not in ("warn", "error", "ignore"):
             raise ValueError(f"compile: on_side_effect={on_side_effect!r}; expected 'warn', 'error' or 'ignore'.")
-        settings = Settings(
-            optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan
-        )
+        optimizer = optimizers.get(optimizer)
+        if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and not isinstance(optimizer, optimizers.LossScaleOptimizer):
+            optimizer = optimizers.LossScaleOptimizer(optimizer)
+        settings = Settings(optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan)
         settings.check_names()
         self._machine.compile(settings)
         self._machine.captures.max_captures, self._machine.captures.on_side_effect = max_captures, on_side_effect
@@ -534,20 +540,28 @@ class Model(Configured):
             >>> M().capture((None, 6)).outputs
             (None, 2)
         """
-        inputs = specs_from_shapes(specs[0] if len(specs) == 1 else list(specs), self.dtype)
-        return self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], training, "capture")
+        if not isinstance(training, bool | np.bool_):
+            raise ValueError(f"capture: training={training!r}; expected True or False.")
+        return self._capture_for(specs[0] if len(specs) == 1 else list(specs), "capture", bool(training), "inputs")
+
+    def _capture_for(self, given: Any, where: str, training: bool = False, name: str = "input_shape") -> Graph:
+        """The graph for inputs that are described by shapes or arrays."""
+        inputs = specs_of_inputs(given, self.dtype, where, name)
+        return self._machine.captures.graph_for(inputs, rows_of(inputs, where), training, where)
 
     @filtered
     def preflight(self, x: Any, batch_size: int = 32, y: Any = None) -> Preflight:
         """Says what a step will cost before the first one: work, memory, the largest batch that fits, seconds to compile.
 
         It compiles a step, and another with twice the rows to see what grows with them. Nothing is computed and no weight changes;
-        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training.
+        ``call`` runs once at most, and ``fit`` uses that capture. Before ``compile`` it is a step of prediction, else one of training:
+        a ``train_step`` of one's own, where there is one.
 
         Args:
             x: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``, in the structure that ``fit`` takes.
             batch_size: rows of a step.
-            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one.
+            y: targets, likewise. By default they are as the outputs are, or class numbers where the loss is a sparse one. A step of
+                one's own without a loss in ``compile`` gets none.
 
         Returns:
             Preflight: numbers, of which ``str()`` makes a table and ``as_dict()`` plain data.
@@ -623,8 +637,7 @@ class Model(Configured):
 
     def _build_nested(self, input_shape: Any) -> None:
         if frame.active_frame() is None and not is_calling():  # else the run that is going on makes the weights
-            inputs = specs_from_shapes(input_shape, self.dtype)
-            self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "build")
+            self._capture_for(input_shape, "build")
 
     @filtered
     def summary(
@@ -678,8 +691,7 @@ class Model(Configured):
         if input_shape is None and self.graph is None and self._network is not None:
             input_shape = self.input_shape
         if input_shape is not None:
-            inputs = specs_from_shapes(input_shape, self.dtype)
-            self._machine.captures.graph_for(inputs, jax.tree.leaves(inputs)[0].shape[0], False, "summary")
+            self._capture_for(input_shape, "summary")
             self.build(input_shape)
         state = self._optimizer_state_size()
         (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable, layer_range, state))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import dtypes
+from pellucid.core.arrays import array_seen
 from pellucid.core.variable import Variable
 
 
@@ -16,7 +17,7 @@ def convert_to_tensor(x: Any, dtype: Any = None) -> jax.Array:
     """An array from a number, list, NumPy array or Variable. Python's and NumPy's 64-bit floats become ``floatx``."""
     x = x.value if isinstance(x, Variable) else x
     if dtype is None and not hasattr(x, "aval"):
-        x = dtypes.to_floatx(np.asarray(x))
+        x = array_seen(x, "x", "convert_to_tensor")
     return jnp.asarray(x, dtype=None if dtype is None else dtypes.standardize_dtype(dtype))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid import ops
-from pellucid.core import naming
+from pellucid.core import explain, naming
 from pellucid.core.frame import functional
 from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
@@ -46,7 +45,7 @@ class Optimizer:
     """Changes variables by gradients. Subclasses say how: ``transformation`` returns an optax ``GradientTransformation``.
 
     What happens in a step, in this order: gradients are divided by the loss scale, accumulated, clipped; weights decay; the rule
-    changes them; their averages follow.
+    changes them; their constraints are applied; their averages follow.
 
     Args:
         learning_rate: a number, a ``LearningRateSchedule``, an optax schedule, or another callable of the step number or of nothing.
@@ -259,7 +258,7 @@ class Optimizer:
         pairs = [(g, v) for g, v in zip(grads, known, strict=True) if g is not None]
         if len(pairs) < len(known):
             missing = ", ".join(repr(v.path) for g, v in zip(grads, known, strict=True) if g is None)
-            warnings.warn(f"{self.name}: no gradient for {missing}: what is not part of the loss stays as it is.", stacklevel=3)
+            explain.warn(f"{self.name}: no gradient for {missing}: what is not part of the loss stays as it is.")
         return [g for g, _ in pairs], [v for _, v in pairs]
 
     def _update(self, grads: list, variables: Sequence[Variable], call: Any = None) -> None:
@@ -271,12 +270,13 @@ class Optimizer:
         grads = self._clipped(grads)
         values = [self._decayed(value, v, rate) for value, v in zip(values, variables, strict=True)]
         updates, state = self.transformation_for(rate, variables).update(list(grads), state, values)
-        self._descend(variables, values, updates)
+        moved = [v.constrained(self._moved(value, update)) for v, value, update in zip(variables, values, updates, strict=True)]
+        for variable, value in zip(variables, moved, strict=True):
+            variable.assign(value)
         made.assign(state)
 
-    def _descend(self, variables: Sequence[Variable], values: list[Any], updates: list[Any]) -> None:
-        for variable, value, update in zip(variables, values, updates, strict=True):
-            variable.assign(value - update)
+    def _moved(self, value: Any, update: Any) -> Any:
+        return value - update
 
     def _clipped(self, grads: list) -> list:
         if self.clipnorm:
@@ -382,14 +382,15 @@ class Optimizer:
             mean = kept * average.value + (1 - kept) * value
             average.assign(mean)
             if self.ema_overwrite_frequency is not None:
-                variable.assign(jnp.where((updates + 1) % self.ema_overwrite_frequency == 0, mean, value))
+                overwrites = (updates + 1) % self.ema_overwrite_frequency == 0
+                variable.assign(jnp.where(overwrites, variable.constrained(mean), value))
 
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         """Sets variables to their moving averages, as at the end of training. Without ``use_ema`` they stay as they are."""
         for variable in var_list if self.use_ema else ():
             average = self._slots.of(variable, "average")
             if average is not None:  # None: it was never trained
-                variable.assign(average.value)
+                variable.assign(variable.constrained(average.value))
 
     # ---- Other forms of a step ----
 
@@ -488,9 +489,8 @@ class OptaxOptimizer(Optimizer):
         del config["learning_rate"]
         return {"transformation": self._given, **config}
 
-    def _descend(self, variables: Sequence[Variable], values: list[Any], updates: list[Any]) -> None:
-        for variable, value, update in zip(variables, values, updates, strict=True):
-            variable.assign(value + update)
+    def _moved(self, value: Any, update: Any) -> Any:
+        return value + update
 
 
 def get(identifier: Any) -> Optimizer:

@@ -17,7 +17,6 @@ from pellucid.errors import did_you_mean
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
 from pellucid.optimizers import Optimizer
-from pellucid.training.readings import Readings
 
 
 @dataclasses.dataclass
@@ -253,9 +252,9 @@ class Objective:
         """The states of losses and metrics."""
         return [self.tracker.state, *(v for m in (*(m.metric for m in self.metrics), *self.held) for v in m.variables)]
 
-    def readings(self, optimizer: Optimizer | None = None) -> Readings:
-        """What losses and metrics (and an optimizer) have that a program holds as constants."""
-        return Readings(x for x in (*self.losses, *(m.metric for m in self.metrics), *self.held, optimizer) if x is not None)
+    def computing_parts(self) -> list[Any]:
+        """The losses and metrics, which a program holds as constants."""
+        return [x for x in (*self.losses, *(m.metric for m in self.metrics), *self.held) if x is not None]
 
     def reset(self) -> None:
         """Starts the means anew."""

@@ -157,6 +157,10 @@ class EagerRunner:
                 with Frame() as frame:
                     outputs = StepLayer(layer, self.own).call(pack(*batch))  # type: ignore[arg-type]
                     written = {v: frame.values[v] for v in frame.written}
+            except Exception:  # perhaps as there were gradients for the weights of before
+                if again or known.issuperset(layer.trainable_variables):
+                    raise
+                continue
             finally:
                 running.reset(token)
             if again or known.issuperset(layer.trainable_variables):  # else it made weights, of which it did not know beforehand
@@ -171,7 +175,7 @@ class EagerRunner:
         settings = self.machine.need_settings(self.caller)
         self._trained = None if again else set(variables)
         if self.purpose == "train":
-            step = steps.train_step(self._call, objective, settings.optimizer, variables)
+            step = steps.train_step(self._call, objective, settings.optimizer, variables, self.machine.layer.non_trainable_variables)
         else:
             step = steps.test_step(self._call, objective)
         with Frame() as frame:

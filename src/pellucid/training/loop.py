@@ -6,14 +6,13 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from pellucid.core import seeds
+from pellucid.core import explain, seeds
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.errors import DataError, DataWarning, ShapeError
@@ -80,7 +79,8 @@ class Runner:
         """Finds (or captures) the graph, matches losses and metrics, and decides what becomes of the last batch."""
         self.own = self.machine.own_step(self.purpose)
         self.readings = self.machine.readings(self.purpose, None)
-        self.graph: Graph = self._graph_for(self.batch_size)
+        with self.machine.noticing_no_change(self.readings):  # that a step makes weights is none
+            self.graph: Graph = self._graph_for(self.batch_size)
         self._programs.clear()
         self._versions = Layer.version, Variable.version
         if self.purpose == "predict" and self.batches > 1:
@@ -402,7 +402,7 @@ def _is_exhausted(source: Source, epoch: int, epochs: int) -> bool:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, DataWarning, stacklevel=6)
+    explain.warn(message, DataWarning)
 
 
 def _runner(machine: Machine, purpose: str, source: Source, caller: str, callbacks: CallbackList | None = None) -> Any:

@@ -18,7 +18,7 @@ from pellucid.core.variable import Variable
 from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
 from pellucid.metrics import Mean, Metric
-from pellucid.optimizers import Optimizer
+from pellucid.optimizers import LossScaleOptimizer, Optimizer
 from pellucid.training import steps
 from pellucid.training.batch_logs import BatchLogs
 from pellucid.training.compiled import Objective, Settings
@@ -163,7 +163,7 @@ class Machine:
 
     # ---- What optimizers do at an end ----
 
-    def _optimizers(self) -> list[Optimizer]:
+    def optimizers(self) -> list[Optimizer]:
         """That of ``compile``, and those in attributes, which steps of the user's own use."""
         given = [] if self.settings is None else [self.settings.optimizer]
         held = [x for x in computing_parts(self.layer) if isinstance(x, Optimizer)] if self.own_step("train") else []
@@ -172,21 +172,21 @@ class Machine:
     def apply_waiting_gradients(self) -> None:
         """An epoch ends: what ``gradient_accumulation_steps`` have gathered by then is applied."""
         own = self.own_step("train")
-        for optimizer in self._optimizers():
+        for optimizer in self.optimizers():
             variables = optimizer.built_for if own else tuple(self.layer.trainable_variables)
             if not optimizer.gradient_accumulation_steps or not variables:
                 continue
             if self.need_settings("fit").run_eagerly:
                 optimizer.flush(variables)
                 continue
-            key = (optimizer.rule(), variables)
+            key = (optimizer.rule(), variables, Readings(v.constraint for v in variables).content)
             if self._flushes.get(optimizer, (None,))[0] != key:
                 self._flushes[optimizer] = key, Action(functools.partial(optimizer.flush, variables))
             self._flushes[optimizer][1]()
 
     def finalize_weights(self) -> None:
         """Training ends: where an optimizer keeps moving averages, the weights become them."""
-        for optimizer in self._optimizers():
+        for optimizer in self.optimizers():
             if optimizer.use_ema:
                 optimizer.finalize_variable_values(self.layer.trainable_variables)
 
@@ -261,11 +261,19 @@ class Machine:
 
     def readings(self, purpose: str, objective: Objective | None) -> Readings:
         """What losses, metrics and optimizer have as plain Python values, which may be assigned at any time."""
-        optimizer = self.need_settings("fit").optimizer if purpose == "train" else None
+        settings = self.need_settings("fit") if purpose == "train" else self.settings
+        optimizer, more = (settings.optimizer, self._constraints) if settings is not None and purpose == "train" else (None, list)
         if self.own_step(purpose):
-            given = None if self.settings is None else self.settings.loss
-            return Readings(x for x in (optimizer, given, *computing_parts(self.layer)) if x is not None)
-        return Readings(()) if objective is None else objective.readings(optimizer)
+            given = None if settings is None else settings.loss
+            return Readings((x for x in (optimizer, given, *computing_parts(self.layer)) if x is not None), more)
+        if objective is None:
+            return Readings(())
+        return Readings([*objective.computing_parts(), *([] if optimizer is None else [optimizer])], more)
+
+    def _constraints(self) -> list[Any]:
+        """Those of the trained weights, in their order, where there are any."""
+        found = [v.constraint for v in self._trainable(self.captures.last)]
+        return found if any(c is not None for c in found) else []
 
     def _number_of(self, readings: Readings) -> int:
         """A number for equal contents, which cannot be keys themselves."""
@@ -284,7 +292,7 @@ class Machine:
             if now.content != readings.content:
                 self._numbered.append((now.content, number))
 
-    def _trainable(self, graph: Graph) -> tuple[Variable, ...]:
+    def _trainable(self, graph: Graph | None) -> tuple[Variable, ...]:
         """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
         now = (Layer.version, Variable.version, id(graph))
         if self._trainable_at is None or self._trainable_at[0] != now:
@@ -302,7 +310,8 @@ class Machine:
         watched = purpose == "train" and self.settings is not None and self.settings.nan == "raise"
         if self.own_step(purpose):
             losses = [] if self.loss_mean is None else self.loss_mean.variables
-            check = FiniteCheck([v for v in graph.writes if v.trainable], losses, self._states_of_metrics()) if watched else None
+            weights = [v for v in graph.writes if v.trainable]
+            check = FiniteCheck(weights, losses, self._states_of_metrics(), self._loss_scales(graph.writes)) if watched else None
             return Program(steps.own_step(graph, form.batch_size), tree, specs, form, None if purpose == "predict" else "last", check)
         if purpose == "predict":
             return Program(steps.predict_step(forward), tree, specs, form)
@@ -311,7 +320,7 @@ class Machine:
         told = BatchLogs(objective) if form.told else None
         used: Any = told or objective
         if purpose == "train":
-            step = steps.train_step(forward, used, self.settings.optimizer, variables)
+            step = steps.train_step(forward, used, self.settings.optimizer, variables, graph.writes)
         else:
             step = steps.test_step(forward, used)
         step = step if told is None else told.over(step)
@@ -320,7 +329,13 @@ class Machine:
 
     def finite_check(self, weights: Sequence[Variable], objective: Objective) -> FiniteCheck:
         """What a step of training must leave finite: losses, weights, and all other variables but the states of metrics."""
-        return FiniteCheck(weights, [objective.tracker.state], [*objective.variables, *self._states_of_metrics()])
+        states = [*objective.variables, *self._states_of_metrics()]
+        return FiniteCheck(weights, [objective.tracker.state], states, self._loss_scales())
+
+    def _loss_scales(self, written: Sequence[Variable] | None = None) -> list[Variable]:
+        """Of the optimizers that scale losses by themselves, where a step writes them."""
+        scales = [o.dynamic_scale for o in self.optimizers() if isinstance(o, LossScaleOptimizer)]
+        return [s for s in scales if written is None or s in set(written)]
 
     def _states_of_metrics(self) -> list[Variable]:
         return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]

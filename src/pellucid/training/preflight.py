@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from pellucid import config
-from pellucid.core import dtypes
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import specs_from_shapes
 from pellucid.graph.cost import cost
 from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.inputs import specs_of_inputs
 from pellucid.training.compiled import Objective
 from pellucid.training.machine import Machine
 from pellucid.training.programs import Form, Program
@@ -30,7 +30,7 @@ class Preflight:
         training: whether the step is one of training, or of prediction where the model is not compiled.
         batch_size: rows of a step.
         flops: floating-point operations of a step: forward pass, gradient and update.
-        forward_flops: those of the forward pass.
+        forward_flops: those of the forward pass; in a step of one's own, those of the layers that it calls.
         parameters: number of elements of the weights.
         weights: all weights.
         gradients: one for each weight that is trained.
@@ -73,6 +73,8 @@ class Preflight:
     def __str__(self) -> str:
         kind = "training" if self.training else "prediction"
         percent = 100 * self.total / self.device_memory
+        share = f"{percent:.3g} %" if percent >= 0.01 else "less than 0.01 %"
+        digits = max(0, len(str(self.largest_batch)) - 3)  # it is an estimate
         rows = [
             ("work of a step", f"{_short(self.flops, 1000)}FLOP, {_short(self.forward_flops, 1000)}FLOP of them in the forward pass"),
             ("weights", f"{_size(self.weights)}, {self.parameters:,} parameters"),
@@ -80,8 +82,11 @@ class Preflight:
             ("optimizer state", _size(self.optimizer_state)),
             ("activations", f"{_size(self.activations)}, {_size(self.activations / self.batch_size)} a row"),
             ("data of a batch", _size(self.data)),
-            ("all memory", f"{_size(self.total)}, {percent:.3g} % of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
-            ("largest batch", f"about {self.largest_batch:,} rows" if self.largest_batch else "none: the weights alone do not fit"),
+            ("all memory", f"{_size(self.total)}, {share} of {_size(self.device_memory)}" + ("" if self.fits else ": too much")),
+            (
+                "largest batch",
+                f"about {round(self.largest_batch, -digits):,} rows" if self.largest_batch else "none: the weights alone do not fit",
+            ),
             ("compiled in", f"{self.compile_seconds:.2f} s"),
         ]
         title = f"{self.model}: a step of {kind} with {self.batch_size:,} rows on {self.device}"
@@ -93,22 +98,16 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size <= 0:
         raise ValueError(f"preflight: batch_size={batch_size!r}; expected a positive whole number.")
     size, training = int(batch_size), machine.settings is not None
-    inputs = _specs(x, machine.layer.dtype, size)
-    graph = machine.captures.graph_for(inputs, size, training, "preflight")
-    objective: Objective | None = None
-    variables: tuple[Variable, ...] = ()
-    targets = None if y is None else _specs(y, machine.layer.dtype, size)
-    if training:
-        targets = _like_outputs(machine, graph, size) if targets is None else targets
-        outputs = graph.output_specs(size)
-        objective = machine.objective_for(outputs, graph.output_names, targets, graph.losses > 0, "preflight")
-        variables = tuple(machine.layer.trainable_variables)
-    measure = functools.partial(_measure, machine, graph, objective, variables)
+    inputs = _specs(x, "x", machine.layer.dtype, size)
+    targets = None if y is None else _specs(y, "y", machine.layer.dtype, size)
+    plan = (_own if machine.own_step("train" if training else "predict") else _built_in)(machine, inputs, targets, size)
+    graph, targets = plan.graph, plan.targets
+    measure = functools.partial(_measure, machine, plan)
     program, stats, seconds = measure((inputs, targets, None), size)
     first = _bytes(stats)
     grows = _growth(measure, graph, (inputs, targets, None), size, first, stats.temp_size_in_bytes)
-    weights, gradients = _sum(machine.layer.variables), _sum(variables)
-    state = _sum(machine.need_settings("preflight").optimizer.variables) if training else 0
+    weights, gradients = _sum(machine.layer.variables), _sum(plan.trained)
+    state = _sum({v: None for o in machine.optimizers() for v in o.variables}) if training else 0
     fixed = weights + gradients + state
     a_row, temp_a_row = grows or ((first - fixed) / size, (stats.temp_size_in_bytes - gradients) / size)
     data = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((inputs, targets)))
@@ -118,7 +117,7 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
         training=training,
         batch_size=size,
         flops=cost(program.step.jaxpr, {}).flops,
-        forward_flops=graph.cost(size).flops,
+        forward_flops=plan.forward_flops,
         parameters=sum(v.size for v in machine.layer.weights),
         weights=weights,
         gradients=gradients,
@@ -133,17 +132,55 @@ def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     )
 
 
-def _specs(given: Any, dtype: str, rows: int) -> Any:
+class _Plan(NamedTuple):
+    """A step to measure, and what is known of it beforehand."""
+
+    purpose: str
+    graph: Graph
+    targets: Any
+    objective: Objective | None  # where losses and metrics are not part of the graph
+    trained: Sequence[Variable]
+    forward_flops: float
+
+
+def _built_in(machine: Machine, inputs: Any, targets: Any, size: int) -> _Plan:
+    training = machine.settings is not None
+    graph = machine.captures.graph_for(inputs, size, training, "preflight")
+    flops = graph.cost(size).flops
+    if not training:
+        return _Plan("predict", graph, targets, None, (), flops)
+    targets = _like_outputs(machine, graph, size) if targets is None else targets
+    objective = machine.objective_for(graph.output_specs(size), graph.output_names, targets, graph.losses > 0, "preflight")
+    return _Plan("train", graph, targets, objective, tuple(machine.layer.trainable_variables), flops)
+
+
+def _own(machine: Machine, inputs: Any, targets: Any, size: int) -> _Plan:
+    """A step of the user's own, captured as ``fit`` captures it."""
+    training, has_call = machine.settings is not None, not getattr(machine.layer.call, "is_built_in", False)
+    if training and targets is None and has_call and machine.need_settings("preflight").loss is not None:
+        targets = _like_outputs(machine, machine.captures.graph_for(inputs, size, True, "preflight"), size)
+    purpose = "train" if training else "predict"
+    readings = machine.readings(purpose, None)
+    try:
+        with machine.noticing_no_change(readings):
+            graph = machine.own_graph(purpose, (inputs, targets, None), size, readings, "preflight")
+    except Exception as error:
+        if training and targets is None:
+            error.add_note(f"preflight gave `{machine.own_step(purpose)}` the inputs alone. Where it takes targets, too, pass y=….")
+        raise
+    trained = [v for v in graph.writes if v.trainable] if training else []
+    return _Plan(purpose, graph, targets, None, trained, size * sum(n.flops for n in graph.children() if n.layer is not None))
+
+
+def _specs(given: Any, name: str, dtype: str, rows: int) -> Any:
     """Arrays, specs or shapes as specs of so many rows, of the types that ``fit`` would give them."""
-    specs = specs_from_shapes(given, dtype)
 
     def spec(x: Any) -> jax.ShapeDtypeStruct:
         if not x.shape:
-            raise ValueError("preflight: an input is a scalar; expected arrays with the rows first.")
-        kind = dtypes.to_floatx(np.empty(0, x.dtype)).dtype
-        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), jax.dtypes.canonicalize_dtype(kind))
+            raise ValueError(f"preflight: {name} holds a single number; expected arrays with the rows first.")
+        return jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype)
 
-    return jax.tree.map(spec, specs)
+    return jax.tree.map(spec, specs_of_inputs(given, dtype, "preflight", name))
 
 
 def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:
@@ -156,17 +193,14 @@ def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:
     return jax.tree.map(lambda o: jax.ShapeDtypeStruct(o.shape[:-1], "int32"), outputs)
 
 
-def _measure(
-    machine: Machine, graph: Graph, objective: Objective | None, variables: tuple[Variable, ...], batch: tuple, rows: int
-) -> tuple[Program, Any, float]:
+def _measure(machine: Machine, plan: _Plan, batch: tuple, rows: int) -> tuple[Program, Any, float]:
     """(program, XLA's account of its memory, seconds) of a step that is compiled and not run."""
     started = time.perf_counter()
     specs, tree = jax.tree.flatten(batch)
-    purpose = "predict" if objective is None else "train"
-    program = machine.make(purpose, graph, tree, specs, Form(rows, 1, False, False), objective, variables)
+    program = machine.make(plan.purpose, plan.graph, tree, specs, Form(rows, 1, False, False), plan.objective, tuple(plan.trained))
     ledger = machine.captures.ledger
-    program.entry = ledger.new_program(purpose, rows, "compiled for preflight, and not run", time.perf_counter() - started)
-    program.compiled = functools.partial(ledger.add_program, program.entry, graph)
+    program.entry = ledger.new_program(plan.purpose, rows, "compiled for preflight, and not run", time.perf_counter() - started)
+    program.compiled = functools.partial(ledger.add_program, program.entry, plan.graph)
     stats = program.compile_ahead(specs).memory_analysis()
     if stats is None:
         raise NotImplementedError(f"preflight: XLA tells no memory for {jax.default_backend()!r} devices.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pellucid.core import jax_compat
@@ -27,6 +27,10 @@ class Readings:
 
     Attributes, closure cells, globals and defaults are followed where the code is the user's; a library's own does not change.
 
+    Args:
+        values: the losses, metrics, optimizers, functions.
+        more: gives further ones, such as the constraints of the present weights; asked again when a layer or variable has changed.
+
     Example:
         >>> from pellucid.training.readings import Readings
         >>> rate = [0.1]
@@ -38,23 +42,24 @@ class Readings:
         True
     """
 
-    def __init__(self, values: Iterable[Any]):
-        self._values = list(values)
+    def __init__(self, values: Iterable[Any], more: Callable[[], list[Any]] = list):
+        self._values, self._more, self._versions = list(values), more, (Layer.version, Variable.version)
         self._named: list[tuple[Mapping[str, Any], str, Any]] = []  # attributes and globals
         self._cells: list[tuple[types.CellType, Any]] = []
         self._sizes: list[tuple[dict[str, Any], int]] = []
         self._inside: list[tuple[Any, Any]] = []  # what can change without an assignment
         self._seen: set[int] = set()
-        self.content = [self._read(value, _DEPTH) for value in self._values]
+        self.content = [self._read(value, _DEPTH) for value in (*self._values, *more())]
 
     def again(self) -> Readings:
         """The readings of now."""
-        return Readings(self._values)
+        return Readings(self._values, self._more)
 
     def may_have_changed(self) -> bool:
         """False where nothing has changed: the same objects are there, and those that are no constants have the same content."""
         return (
-            any(mapping.get(name, ...) is not value for mapping, name, value in self._named)
+            (self._more is not list and self._versions != (Layer.version, Variable.version))
+            or any(mapping.get(name, ...) is not value for mapping, name, value in self._named)
             or any(_contents(cell) is not value for cell, value in self._cells)
             or any(len(mapping) != size for mapping, size in self._sizes)
             or any(content(value) != before for value, before in self._inside)

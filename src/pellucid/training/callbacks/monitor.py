@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from typing import Any
 
+from pellucid.core import explain
 from pellucid.training.callbacks.callback import Callback
 
 _UP = r"acc|auc|precision|recall|score|iou|similarity|correlation|sensitivity|specificity|true_(positives|negatives)|r2"
@@ -48,7 +48,7 @@ class MonitorCallback(Callback):
         found = (logs or {}).get(self.monitor)
         if found is None:
             there = ", ".join(logs or {}) or "none"
-            warnings.warn(f"{type(self).__name__}: there is no {self.monitor!r} in the logs; there are {there}.", stacklevel=3)
+            explain.warn(f"{type(self).__name__}: there is no {self.monitor!r} in the logs; there are {there}.")
         return found
 
     def is_better(self, value: float, than: float) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Any
 
 import jax
 import numpy as np
 
-from pellucid.core import dtypes
+from pellucid.core import dtypes, explain
+from pellucid.core.arrays import array_seen, without_tables
 from pellucid.errors import DataError, DataWarning
 
 
@@ -25,7 +25,7 @@ class ArrayData:
     sample_weight: Any = None
 
     @classmethod
-    def check(cls, x: Any, y: Any = None, sample_weight: Any = None, where: str = "fit", look_for_nan: bool = True) -> ArrayData:
+    def check(cls, x: Any, y: Any = None, sample_weight: Any = None, where: str = "fit", look: bool = True) -> ArrayData:
         """Checks and converts what a user gave.
 
         Args:
@@ -33,7 +33,7 @@ class ArrayData:
             y: targets.
             sample_weight: weights.
             where: what the messages begin with.
-            look_for_nan: whether to warn of NaN.
+            look: whether to warn of values that are not finite.
 
         Raises:
             DataError: for no data, for rows that do not match, for types that are no numbers.
@@ -51,8 +51,8 @@ class ArrayData:
         other = next((name for name, n in rows.items() if n != count), None)
         if other is not None:
             raise DataError(f"{where}: {first} has {count} rows and {other} has {rows[other]}; expected as many rows in every array.")
-        for name, leaf in named if look_for_nan else ():
-            _warn_of_nan(name, leaf, where)
+        for name, leaf in named if look else ():
+            _warn_of_not_finite(name, leaf, where)
         return data
 
     def first(self, rows: int) -> ArrayData:
@@ -94,51 +94,37 @@ def _convert(tree: Any, part: str, where: str) -> Any:
         return None
     if isinstance(tree, list | tuple) and tree and all(isinstance(v, int | float | bool) for v in tree):
         tree = np.asarray(tree)  # a plain list of numbers is one array
-    leaves, structure = jax.tree.flatten(_without_frames(tree))
+    leaves, structure = jax.tree.flatten(without_tables(tree))
     names = [name for name, _ in _named_leaves(jax.tree.unflatten(structure, leaves), part)]
     return jax.tree.unflatten(structure, [_array(leaf, name, where) for leaf, name in zip(leaves, names, strict=True)])
 
 
-def _without_frames(tree: Any) -> Any:
-    """Tables (pandas and the like) as the arrays that they hold."""
-    if hasattr(tree, "to_numpy"):
-        return tree.to_numpy()
-    if isinstance(tree, dict):
-        return {k: _without_frames(v) for k, v in tree.items()}
-    if isinstance(tree, list | tuple) and not hasattr(tree, "_fields"):
-        return type(tree)(_without_frames(v) for v in tree)
-    return tree
-
-
 def _array(leaf: Any, name: str, where: str) -> Any:
-    if not isinstance(leaf, jax.Array):
-        leaf = leaf.detach().cpu() if hasattr(leaf, "detach") else leaf  # a tensor of PyTorch may carry gradients
-        leaf = np.asarray(leaf.numpy() if hasattr(leaf, "numpy") and not hasattr(leaf, "__array__") else leaf)
-    if leaf.dtype.kind in "OUSMmV" and not dtypes.is_float(leaf.dtype):
-        raise DataError(
-            f"{where}: {name} has dtype {leaf.dtype}, which is not numeric. Convert it to numbers first, for example "
-            f"with {name}.astype('float32'), or encode its categories as whole numbers."
-        )
+    leaf = array_seen(leaf, name, where)
     if leaf.ndim == 0:
         part = name.partition("[")[0]
         raise DataError(
             f"{where}: {name} is a single number ({leaf}); expected an array with one entry for each row. "
             f"If {part} is a list of lists that stands for one array, pass np.asarray({part})."
         )
-    if isinstance(leaf, np.ndarray):
-        wanted = jax.dtypes.canonicalize_dtype(dtypes.to_floatx(leaf[:0]).dtype)
-        return leaf if leaf.dtype == wanted else leaf.astype(wanted)
     return leaf
 
 
-def _warn_of_nan(name: str, leaf: Any, where: str) -> None:
-    if not isinstance(leaf, np.ndarray) or not dtypes.is_float(leaf.dtype):
+def _warn_of_not_finite(name: str, leaf: Any, where: str) -> None:
+    if isinstance(leaf, jax.Array) and jax.default_backend() != "cpu":  # looking would fetch it
+        return
+    leaf = np.asarray(leaf)
+    if not dtypes.is_float(leaf.dtype):
         return
     with np.errstate(all="ignore"):
-        suspicious = np.isnan(leaf.sum(dtype="float64"))  # one pass, no temporary
-    if suspicious and (count := int(np.isnan(leaf).sum())):
-        warnings.warn(
-            f"{where}: {name} holds {count} NaN in {leaf.size} values. Losses and weights will become NaN: fill or drop these rows first.",
+        suspicious = not np.isfinite(leaf.sum(dtype="float64"))  # one pass, no temporary
+    if not suspicious:
+        return
+    counts = {"NaN": int(np.isnan(leaf).sum()), "inf": int(np.isinf(leaf).sum())}
+    found = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if found:
+        explain.warn(
+            f"{where}: {name} holds {found} in {leaf.size} values. What is computed from them is not finite either: fill or drop these "
+            "rows first.",
             DataWarning,
-            stacklevel=5,
         )

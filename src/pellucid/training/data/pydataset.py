@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from pellucid.core import explain
 from pellucid.errors import DataWarning
 
 
@@ -43,11 +43,10 @@ class PyDataset:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{type(self).__name__}: {argument}={value!r}; expected a whole number of at least {least}.")
         if use_multiprocessing:
-            warnings.warn(
+            explain.warn(
                 f"{type(self).__name__}: use_multiprocessing=True starts no processes: forking one that runs JAX may hang. The "
                 "`workers` are threads, which is as fast where NumPy or input and output take the time.",
                 DataWarning,
-                stacklevel=3,
             )
         self.workers, self.use_multiprocessing, self.max_queue_size = workers, use_multiprocessing, max_queue_size
 

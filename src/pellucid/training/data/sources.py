@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from pellucid.core import explain
 from pellucid.errors import DataError, DataWarning
 from pellucid.training.data.arrays import ArrayData
 from pellucid.training.data.feed import Block, Feed, Plan
@@ -146,9 +146,7 @@ def source_of(
                 "(x, y, sample_weight)."
             )
     if batch_size is not None and training:
-        warnings.warn(
-            f"{where}: batch_size={batch_size} has no effect: the {what} decides how large its batches are.", DataWarning, stacklevel=5
-        )
+        explain.warn(f"{where}: batch_size={batch_size} has no effect: the {what} decides how large its batches are.", DataWarning)
     return Stream(x, where, steps, shuffle, continues=training, inputs_only=inputs_only, weigh=weigh)
 
 

@@ -112,7 +112,7 @@ class Stream:
         self._peeked = list(self._running)
         if not self._peeked:
             raise DataError(f"{self._where}: the {type(self._given).__name__} gave no batch; expected at least one.")
-        return self._checked(self._peeked[0], look_for_nan=True)
+        return self._checked(self._peeked[0], look=True)
 
     @property
     def batches(self) -> int | None:
@@ -215,10 +215,10 @@ class Stream:
             sample_weight = self._weigh(y, sample_weight)
         return (x, None, None) if self._inputs_only else (x, y, sample_weight)
 
-    def _checked(self, item: Any, look_for_nan: bool = False) -> _Batch:
+    def _checked(self, item: Any, look: bool = False) -> _Batch:
         x, y, sample_weight = given = self._unpacked(item)
         where = f"{self._where}, batch {self._count + 1}"
-        data = ArrayData.check(x, y, sample_weight, where, look_for_nan)
+        data = ArrayData.check(x, y, sample_weight, where, look)
         leaves, tree = jax.tree.flatten(data.tree())
         shapes, types = tuple(leaf.shape[1:] for leaf in leaves), tuple(leaf.dtype for leaf in leaves)
         kind = self._kinds.setdefault((tree, *zip(shapes, types, strict=True)), Kind(tree, shapes, types))
