@@ -148,7 +148,7 @@ class Graph:
         outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
         losses = values[self.output_count : self.output_count + self.losses]
         for variable, value in zip(self.writes, values[self.output_count + self.losses :], strict=True):
-            if active_frame() is None or value is not variable.value:  # a branch that does not write hands the old value on
+            if active_frame() is None or value is not variable.read():  # a branch that does not write hands the old value on
                 variable.assign(value)
         return outputs, losses
 

@@ -127,6 +127,7 @@ class Model(Configured):
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
         nan: str | None = None,
         max_captures: int | None = None,
         on_side_effect: str = "warn",
@@ -142,15 +143,17 @@ class Model(Configured):
             run_eagerly: whether ``call`` runs in Python on every step, for debugging.
             steps_per_execution: steps in one dispatch, or "auto".
             jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
+            auto_scale_loss: whether an optimizer of a model whose policy is "mixed_float16" is put into a ``LossScaleOptimizer``.
             nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite, or another variable that
                 was so before: moving statistics, optimizer state (what metrics hold is not looked at). It names the first operation
                 that was not, and the weights are those before that batch. Memory is needed for two more copies of
-                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
+                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed, nor is a step that loss
+                scaling leaves out, unless the scale falls below 1.
             max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
                 a ``CaptureBudgetError`` says why, before ``call`` runs.
             on_side_effect: "warn" shows a ``SideEffectWarning`` for each place in ``call`` that does what compiled steps do not
-                repeat; "error" raises a ``SideEffectError``, and no weight has changed, while lists, dicts and objects that ``call``
-                changed stay so; "ignore" leaves it to the ledger.
+                repeat; "error" raises a ``SideEffectError`` and undoes what ``call`` changed of the model and of what its code names
+                (not what it wrote elsewhere: files, the screen); "ignore" leaves it to the ledger.
 
         Raises:
             ValueError: for unknown names; nothing is changed then.
@@ -164,9 +167,10 @@ class Model(Configured):
             raise ValueError(f"compile: nan={nan!r}; expected 'raise' (stop at a loss or gradient that is not finite) or None.")
         if on_side_effect not in ("warn", "error", "ignore"):
             raise ValueError(f"compile: on_side_effect={on_side_effect!r}; expected 'warn', 'error' or 'ignore'.")
-        settings = Settings(
-            optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan
-        )
+        optimizer = optimizers.get(optimizer)
+        if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and not isinstance(optimizer, optimizers.LossScaleOptimizer):
+            optimizer = optimizers.LossScaleOptimizer(optimizer)
+        settings = Settings(optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan)
         settings.check_names()
         self._machine.compile(settings)
         self._machine.captures.max_captures, self._machine.captures.on_side_effect = max_captures, on_side_effect

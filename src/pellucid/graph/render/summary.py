@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pellucid.core import dtypes
 from pellucid.core.layer import Layer
 from pellucid.graph.nodes import Node
 
@@ -150,7 +151,8 @@ def _seen_from(node: Node, path: str) -> str:
 
 
 def _shapes(node: Node) -> str:
-    return "\n".join(str(spec.shape) for spec in node.outputs)
+    usual = dtypes.floatx()  # other floats are worth a word
+    return "\n".join(f"{s.shape} {s.dtype}" if s.dtype in dtypes.FLOATS and s.dtype != usual else str(s.shape) for s in node.outputs)
 
 
 def _count(variables: Iterable[Any]) -> int:
