@@ -498,7 +498,6 @@ def test_a_side_effect_is_told_once_in_a_story():
     with pytest.warns(pellucid.SideEffectWarning):
         net.capture((None, 3))
     net.alpha = 2.0
-    with pytest.warns(pellucid.SideEffectWarning):
-        net.capture((None, 3))
+    net.capture((None, 3))  # warnings are errors here
     assert net.ledger.story().count("Side effect at") == 1
     assert [len(run.effects) for run in net.ledger] == [1, 1]

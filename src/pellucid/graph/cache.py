@@ -50,6 +50,7 @@ class GraphCache:
         self.max_captures: int | None = None
         self.on_side_effect = "warn"  # or "error" or "ignore"
         self._captured = 0
+        self._told: set[tuple[str, Place]] = set()  # kinds and places of side effects
         self._signature: Signature | None = None  # of the last capture
         self._used: dict[Graph, int] = {}
         self._clock = itertools.count()
@@ -181,13 +182,13 @@ class GraphCache:
         self._captured += 1
         self._keep([g for g in self.graphs if g is not graph], graph)
         if warn and self.on_side_effect == "warn":
-            about.effects.warn()
+            about.effects.warn(self._told)
         return graph
 
     def _known(self, graph: Graph) -> tuple[Graph, bool]:
         """A graph that is to be replaced and computes the same, with what guards it now; else the new one."""
         for old in reversed(self.graphs):
-            if not self.is_current(old) and not old.guards.arrays_changed() and same(old, graph):  # both may hold the array itself
+            if not self.is_current(old) and not old.guards.changed_inside() and same(old, graph):  # both may hold the array itself
                 old.guards = graph.guards
                 return old, True
         return graph, False
@@ -232,7 +233,7 @@ class GraphCache:
     def _begins(self, reason: Reason, why: str) -> str:
         """The whole sentence."""
         if reason is Reason.FIRST:
-            return f"captured for the first time{why}"
+            return "captured for the first time"
         again = "a second time" if reason is Reason.TRAINING and self._captured == 1 else "again"
         return f"captured {again} {'for' if reason is Reason.CONCRETE else 'because'} {why}"
 

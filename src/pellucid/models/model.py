@@ -155,8 +155,8 @@ class Model(Configured):
             max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
                 a ``CaptureBudgetError`` says why, before ``call`` runs.
             on_side_effect: "warn" shows a ``SideEffectWarning`` for each place in ``call`` that does what compiled steps do not
-                repeat; "error" raises a ``SideEffectError``, and no weight has changed, while lists, dicts and objects that ``call``
-                changed stay so; "ignore" leaves it to the ledger.
+                repeat; "error" raises a ``SideEffectError`` and undoes what ``call`` changed of the model and of what its code names
+                (not what it wrote elsewhere: files, the screen); "ignore" leaves it to the ledger.
 
         Raises:
             ValueError: for unknown names; nothing is changed then.
