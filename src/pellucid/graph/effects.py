@@ -27,7 +27,7 @@ from pellucid.core.layer import INTERNAL, Hooks, Layer, is_building
 from pellucid.core.variable import Variable
 from pellucid.errors import SideEffectError, SideEffectWarning
 from pellucid.graph import source, watch
-from pellucid.graph.guards import AttributeGuard, Guard, VariableGuard, variable_guards
+from pellucid.graph.guards import AttributeGuard, Guard, VariableGuard, class_guards, variable_guards
 from pellucid.graph.inside import Named, is_generator, is_users, put
 from pellucid.graph.kept import RETURN, Replacing
 from pellucid.graph.watch import Reach
@@ -134,10 +134,6 @@ def kind_of(function: Any, argument: Any) -> tuple[_Kind, str] | None:
         return _NETWORK, f"{module.lstrip('_')}.{name.removesuffix('.__init__')}"
     kind = _KINDS.get((module, name))
     return None if kind is None else (kind, f"{module.lstrip('_').replace('posix', 'os')}.{name}")
-
-
-def _file_of(cls: type) -> str:
-    return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
 
 
 _BOUND = (types.BuiltinFunctionType, types.MethodType)
@@ -292,11 +288,10 @@ class Effects:
             for name, value in vars(layer).items()
             if name not in INTERNAL
         ]
-        classes = {cls.__name__: cls for layer in layers for cls in type(layer).__mro__ if is_users(cls)}
         return [
             *(g for g in attributes if g.look is not None),
             *variable_guards(reach, named, ran=False, effects=True),
-            *(VariableGuard("class", name, _file_of(cls), classes, named, True) for name, cls in classes.items()),
+            *class_guards(layers, named, effects=True),
         ]
 
     def _compare(self, before: list[Guard], reach: Reach, named: Named) -> None:
