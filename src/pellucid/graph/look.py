@@ -249,7 +249,7 @@ class Look:
         parts = [(field.name, self.content(field.value, depth)) for field in fields]
         if self.named is not None and not itself and inside.is_users(type(value)):
             parts.append((_CLASS, self.content(type(value), depth)))
-        if not parts:
+        if not parts and not spaces:
             return Same(value)
         if isinstance(value, types.MethodType):
             return Parts(Same(value.__func__), parts, "fields")
