@@ -688,7 +688,7 @@ def make_a_token(m, x, t):
 
 
 def seed_numpy(m, x, t):
-    np.random.seed(0)
+    np.random.seed(12345)
     return x
 
 
