@@ -75,7 +75,7 @@ def standardize_dtype(dtype: Any) -> str:
         if dtype in NAMES:
             return dtype
         raise ValueError(f"dtype={dtype!r} is not known. {did_you_mean(dtype, NAMES)}")
-    if dtype in (float, int):
+    if dtype is float or dtype is int:  # np.dtype("float64") equals float
         return _floatx if dtype is float else "int32"
     try:
         return jnp.dtype(dtype).name
