@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import io
 import logging
+import os
 import pathlib
 import random
 import re
@@ -686,9 +687,28 @@ def make_a_token(m, x, t):
     return x
 
 
+def seed_numpy(m, x, t):
+    np.random.seed(12345)
+    return x
+
+
+def make_folders(m, x, t):
+    os.makedirs(m.file)
+    return x
+
+
+def count_in_a_function(m, x, t):
+    helper_that_keeps.count = 1
+    return x
+
+
+@pytest.mark.usefixtures("_classes_restored")
 @pytest.mark.parametrize(
     ("call", "lines", "words"),
     [
+        (seed_numpy, [1], "`numpy.random.seed` drew once"),
+        (make_folders, [1], "`os.makedirs` wrote to a file once"),
+        (count_in_a_function, [1], "global `helper_that_keeps.count` (test_effects.py) changed from not set to 1"),
         (two_draws, [1, 2], "drew once"),
         (two_draws_by_numpy, [1, 2], "drew once"),
         (save_an_array, [1], "`numpy.save` wrote to a file once"),

@@ -17,7 +17,7 @@ from pellucid.errors import CaptureBudgetError
 from pellucid.graph.capture import Capture, capture_layer, lock, signature_of
 from pellucid.graph.diff import signature_difference
 from pellucid.graph.graph import BATCH, Graph, Signature
-from pellucid.graph.guards import Guard
+from pellucid.graph.guards import Guard, VariableGuard
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.same import same
 
@@ -261,7 +261,12 @@ class GraphCache:
 
 def _changes(changed: list[Guard]) -> str:
     cure = "; make it a Variable to avoid this" if any(g.is_number() for g in changed) else ""
-    return " and ".join(g.sentence() for g in changed[:3]) + cure
+    return " and ".join(dict.fromkeys(g.sentence() for g in _closest(changed)[:3])) + cure
+
+
+def _closest(changed: list[Guard]) -> list[Guard]:
+    """Without those that say of a class what another one says of its layer."""
+    return [g for g in changed if not (isinstance(g, VariableGuard) and g.kind == "class")] or changed
 
 
 def _at_sizes(leaf: Any, sizes: dict[str, int]) -> Any:

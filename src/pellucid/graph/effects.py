@@ -27,7 +27,7 @@ from pellucid.core.layer import INTERNAL, Hooks, Layer, is_building
 from pellucid.core.variable import Variable
 from pellucid.errors import SideEffectError, SideEffectWarning
 from pellucid.graph import source, watch
-from pellucid.graph.guards import AttributeGuard, Guard, VariableGuard, variable_guards
+from pellucid.graph.guards import AttributeGuard, Guard, VariableGuard, class_guards, variable_guards
 from pellucid.graph.inside import Named, is_generator, is_users, put
 from pellucid.graph.kept import RETURN, Replacing
 from pellucid.graph.watch import Reach
@@ -81,6 +81,7 @@ def _table() -> dict[tuple[str, str], _Kind]:
         ("datetime", "datetime.now datetime.utcnow datetime.today date.today"): _CLOCK,
         ("posix nt os", "urandom getrandom"): _RANDOM,
         ("uuid", "uuid1 uuid4"): _RANDOM,
+        ("numpy.random", "seed"): _RANDOM,
         ("secrets", "randbelow token_bytes token_hex token_urlsafe"): _RANDOM,
         ("posix nt os", "remove unlink rename replace mkdir makedirs rmdir removedirs symlink link truncate write"): _FILE,
         ("shutil", "copy copy2 copyfile copytree move rmtree"): _FILE,
@@ -94,7 +95,6 @@ def _table() -> dict[tuple[str, str], _Kind]:
 
 
 _KINDS = _table()
-_SEEN_AS_CODE = ("logging", "pathlib", "subprocess", "socket", "uuid", "shutil", "secrets", "json", "numpy")
 _NETWORK_MODULES = ("socket", "_socket", "urllib.request", "http.client", "smtplib", "ftplib", "requests", "httpx", "aiohttp")
 _PATH_WRITES = {"write_text", "write_bytes", "touch", "mkdir", "unlink", "rename", "replace", "rmdir", "symlink_to"}
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50}
@@ -105,14 +105,15 @@ def kind_of(function: Any, argument: Any) -> tuple[_Kind, str] | None:
     """(what a function does that compiled steps will not repeat, its name); None for nearly all functions.
 
     Args:
-        function: that is called, or its code object.
+        function: that is called, or what has its ``__module__`` and ``__qualname__``.
         argument: the first one: of a method the object, unless the function holds it.
     """
     owner: Any = getattr(function, "__self__", None) if type(function) in _BOUND else argument
-    name = getattr(function, "__qualname__", None) or getattr(function, "co_qualname", None)
-    module = getattr(function, "__module__", None) or _module_of_code(function)
+    name, module = getattr(function, "__qualname__", None), getattr(function, "__module__", None)
     if not isinstance(name, str):
         return None
+    if isinstance(module, str) and module.startswith("numpy.lib"):
+        module = "numpy"
     short = name.rsplit(".", 1)[-1]
     if is_generator(owner):
         state = short[:1] == "_" or "state" in short or short in ("bit_generator", "spawn")
@@ -136,23 +137,17 @@ def kind_of(function: Any, argument: Any) -> tuple[_Kind, str] | None:
     return None if kind is None else (kind, f"{module.lstrip('_').replace('posix', 'os')}.{name}")
 
 
-def _file_of(cls: type) -> str:
-    return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
-
-
 _BOUND = (types.BuiltinFunctionType, types.MethodType)
-
-
-def _module_of_code(function: Any) -> str | None:
-    if not isinstance(function, types.CodeType):
-        return None
-    return next((n for n in _SEEN_AS_CODE if f"/{n}" in function.co_filename), None)
 
 
 def _drawing(generator: Any, name: str) -> str:
     if generator is _numpy_generator():
         return f"numpy.random.{name}"
     return f"random.{name}" if generator is random._inst else f"{type(generator).__name__}.{name}"  # type: ignore[attr-defined]
+
+
+def _owner(function: Any) -> Any:
+    return _numpy_generator() if function is np.random.seed else getattr(function, "__self__", None)
 
 
 def _numpy_generator() -> Any:
@@ -292,11 +287,10 @@ class Effects:
             for name, value in vars(layer).items()
             if name not in INTERNAL
         ]
-        classes = {cls.__name__: cls for layer in layers for cls in type(layer).__mro__ if is_users(cls)}
         return [
             *(g for g in attributes if g.look is not None),
             *variable_guards(reach, named, ran=False, effects=True),
-            *(VariableGuard("class", name, _file_of(cls), classes, named, True) for name, cls in classes.items()),
+            *class_guards(layers, named, effects=True),
         ]
 
     def _compare(self, before: list[Guard], reach: Reach, named: Named) -> None:
@@ -413,7 +407,7 @@ class _Generators:
             if key in effects.drawn:
                 continue
             generator, name = self.names[key]
-            places = [(p, shown) for p, shown, v in reach.values() if getattr(v, "__self__", None) is generator and kind_of(v, None)]
+            places = [(p, shown) for p, shown, v in reach.values() if _owner(v) is generator and kind_of(v, None)]
             if not places and name not in ("numpy.random", "random"):  # a library may draw from those
                 places = [(place, name) for place in reach.lines_of(name) or [effects.call_place()]]
             for place, shown in places:

@@ -18,7 +18,7 @@ import re
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pellucid.core import jax_compat
@@ -335,7 +335,7 @@ def guards_of(reads: Reads, reach: Reach | None) -> Guards:
     found: list[Guard] = [g for layer, name in wanted.values() if (g := _attribute_guard(layer, name, named)) is not None]
     found += [KeysGuard(layer) for layer in reads.dicts.values()]
     if reach is not None:
-        found += variable_guards(reach, named, ran=True)
+        found += [*variable_guards(reach, named, ran=True), *class_guards((layer for layer, _ in wanted.values()), named)]
     return Guards(found, version)
 
 
@@ -367,6 +367,15 @@ def _attribute_guard(layer: Layer, name: str, named: Named | None) -> Guard | No
 
 def _definer(layer: Layer, name: str) -> type:
     return next(c for c in type(layer).__mro__ if name in vars(c))
+
+
+def class_guards(layers: Iterable[Layer], named: Named | None, effects: bool = False) -> list[Guard]:
+    """Guards for what the user's classes of layers hold, which ``type(self)`` and class methods read."""
+    found = []
+    for cls in dict.fromkeys(cls for kind in dict.fromkeys(map(type, layers)) for cls in kind.__mro__ if is_users(cls)):
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+        found.append(VariableGuard("class", cls.__name__, file, {cls.__name__: cls}, named, effects))
+    return [guard for guard in found if guard.look is not None]
 
 
 def variable_guards(reach: Reach, named: Named | None, ran: bool, effects: bool = False) -> list[Guard]:

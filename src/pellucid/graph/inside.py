@@ -108,8 +108,13 @@ def _of_function(value: types.FunctionType, named: Named | None) -> tuple[list[F
     return [Field(value, space.get, k, v) for k, v in space.items() if k[:2] != "__" and (named is None or k in named.fields)], [space]
 
 
+def users_classes(kind: Any) -> list[type]:
+    """Where an attribute of a class may be found, as far as a user wrote it: the class, its bases, its metaclass."""
+    return [c for c in (*kind.__mro__, *type(kind).__mro__) if is_users(c)]
+
+
 def _of_namespace(value: Any, named: Named) -> tuple[list[Field], list[dict[str, Any]]]:
-    owners = [value] if isinstance(value, types.ModuleType) else [c for c in value.__mro__ if is_users(c)]
+    owners = [value] if isinstance(value, types.ModuleType) else users_classes(value)
     found: dict[str, Field] = {}
     for owner in owners:
         space = vars(owner)
@@ -199,7 +204,7 @@ def copied(value: Any, named: Named | None, limit: int) -> Callable[[], None] | 
     if isinstance(value, tuple | frozenset | types.MethodType):
         return None
     fields, spaces = fields_of(value, named, known=True)
-    owners = [value] if not isinstance(value, type) else [c for c in value.__mro__ if is_users(c)]
+    owners = users_classes(value) if isinstance(value, type) else [value]
     return functools.partial(_reset, fields, list(zip(owners, map(set, spaces), strict=False)))
 
 

@@ -24,6 +24,7 @@ SMALL = 2**16  # bytes of a buffer that is cheap to compare
 LARGE = 1000  # items of a container, beyond which a quick look does not go into it
 _FLOATS = (float, complex, np.inexact)
 _RAW = frozenset({int, str, bytes, type(None)})  # that are equal only to their like
+_CLASS = "__class__"  # the part of an object that it has from its class
 _DEPTH = 32
 _MOST = 10_000  # values of one look, ten times as many of a thorough one; what comes after them is compared by identity
 
@@ -105,7 +106,7 @@ class Parts(NamedTuple):
         if not isinstance(self.kind, type):
             return repr(self.kind)
         if self.form == "fields":
-            return f"{self.kind.__name__}({', '.join(f'{name}={value!r}' for name, value in self.parts)})"
+            return f"{self.kind.__name__}({', '.join(f'{name}={value!r}' for name, value in self.parts if name != _CLASS)})"
         if self.form == "entries":
             return f"{{{', '.join(f'{key!r}: {value!r}' for key, value in self.parts)}}}"
         inner = ", ".join(repr(value) for _, value in self.parts)
@@ -245,9 +246,11 @@ class Look:
         self.lengths += [(space, len(space)) for space in spaces]
         self.fields += [(field.read, field.name, field.value) for field in fields]
         itself = isinstance(value, types.ModuleType | type | types.FunctionType)
-        if not fields and not isinstance(value, types.MethodType):
-            return Same(value)
         parts = [(field.name, self.content(field.value, depth)) for field in fields]
+        if self.named is not None and not itself and inside.is_users(type(value)):
+            parts.append((_CLASS, self.content(type(value), depth)))
+        if not parts and not spaces:
+            return Same(value)
         if isinstance(value, types.MethodType):
             return Parts(Same(value.__func__), parts, "fields")
         return Parts(Same(value) if itself else type(value), parts, "fields")
@@ -276,6 +279,7 @@ def differences(before: Any, now: Any) -> list[tuple[str, str, str]]:
             for key in [*old, *(k for k in new if k not in old)]:
                 a, b = old.get(key, (None, ...))[1], new.get(key, (None, ...))[1]
                 name = f".{key}" if before.form == "fields" else f"[{(old.get(key) or new[key])[0]!r}]"
+                name = "" if key == _CLASS else name
                 found += [(name + part, was, now) for part, was, now in differences(a, b)]
             return found
     return [("", shown(before, "not set"), shown(now, "<deleted>"))]

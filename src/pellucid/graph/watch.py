@@ -483,7 +483,8 @@ def _profile(reach: Reach, heard: Heard) -> Iterator[None]:
         if what == "c_call" and frame.f_code in reach.codes:
             heard(function, _MISSING, frame)
         elif what == "call" and frame.f_back is not None and frame.f_back.f_code in reach.codes:
-            heard(frame.f_code, frame.f_locals.get("self", _MISSING) if frame.f_code.co_argcount else _MISSING, frame.f_back)
+            called = types.SimpleNamespace(__module__=frame.f_globals.get("__name__"), __qualname__=frame.f_code.co_qualname)
+            heard(called, frame.f_locals.get("self", _MISSING) if frame.f_code.co_argcount else _MISSING, frame.f_back)
 
     sys.setprofile(event)
     try:
