@@ -640,6 +640,8 @@ def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any
         machine.need_settings(where)
     source = Arrays(data, data.rows)
     runner = _runner(machine, purpose, source, where)
+    if purpose != "predict":
+        runner.reset()
     (block,) = source.epoch()
     ((_, program, out),) = runner.run(block)
     runner.settle(out)
