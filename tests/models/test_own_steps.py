@@ -107,7 +107,7 @@ def test_call_and_step_run_once_for_training_validation_evaluation_and_predictio
     assert model.ledger.call_count == 1
     assert [(run.of, run.captured) for run in model.ledger] == [("call", True), ("train_step", True)]
     tail = next(p for p in model.ledger.programs if p.purpose == "train" and p.batch_size == 24)
-    assert "`train_step` did not run" in tail.reason
+    assert "because `train_step` may compute with all its rows; `train_step` did not run" in tail.reason
     assert "`train_step` captured for the first time" in model.ledger.story()
 
 
@@ -457,6 +457,27 @@ def test_the_stateless_form_of_keras_on_jax_gives_the_same_numbers():
     for mine, other in zip(ours.weights, theirs.weights, strict=True):
         np.testing.assert_allclose(mine.numpy(), np.asarray(other), rtol=1e-4, atol=1e-6)
     assert ours.ledger.call_count == 1 and [run.of for run in ours.ledger] == ["call", "train_step"]
+
+
+def test_the_stateless_form_of_a_prediction_gets_and_gives_what_keras_hands_on():
+    import keras
+
+    def negative(k):
+        class Negative(type(stateless(k))):
+            def predict_step(self, state, data):
+                trainable, others = state
+                outputs, others = self.stateless_call(trainable, others, data, training=False)
+                return -outputs, others
+
+        return Negative()
+
+    theirs, ours = negative(keras), negative(pellucid)
+    theirs(X)
+    ours.build((None, 3))
+    for mine, other in zip(ours.weights, theirs.weights, strict=True):
+        mine.assign(np.asarray(other))
+    theirs.compile()
+    np.testing.assert_allclose(ours.predict(X, verbose=0), theirs.predict(X, verbose=0), rtol=1e-4, atol=1e-6)
 
 
 def test_a_state_of_another_form_is_refused():
