@@ -41,7 +41,7 @@ def main(rows=20_640, epochs=10):
     model.hidden1.trainable = model.hidden2.trainable = True
     model.optimizer.learning_rate = 3e-4
     errors["all"] = model.fit(**data, epochs=epochs).history["val_loss"][-1]
-    print({name: round(float(error), 3) for name, error in errors.items()})
+    print("mean squared error on the coast:", ", ".join(f"{name} {error:.3f}" for name, error in errors.items()))
     model.explain()
     return errors
 

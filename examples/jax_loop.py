@@ -58,7 +58,7 @@ def main(rows=15_480, epochs=10, batch_size=64):
         print(f"epoch {number + 1}: loss {means[-1]:.4f}")
 
     pure.update(*carry[:2])  # the model has the values now, and can be used, saved and trained as ever
-    print(f"test: {model.evaluate(x_test, y_test, verbose=0):.4f}; `call` ran {model.ledger.call_count} time")
+    print(f"loss of the test data: {model.evaluate(x_test, y_test, verbose=0):.4f}; `call` ran {model.ledger.call_count} time")
     return means
 
 

@@ -48,7 +48,9 @@ def main(rows=16_512, epochs=20):
     history = model.fit(x, x, batch_size=64, epochs=epochs, validation_split=0.1, verbose=2)
     model.explain()
 
-    # The decoder is a model of its own: new districts from draws of the prior.
+    print(
+        "three new districts, from draws of the prior (features as multiples of their standard deviation):"
+    )  # the decoder is a model, too
     print(model.decoder.predict(keras.random.normal((3, 3), seed=1).__array__(), verbose=0).round(2))
     return history.history
 

@@ -7,10 +7,12 @@ from pellucid import (
     config,
     constraints,
     datasets,
+    dtype_policies,
     initializers,
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     ops,
     optimizers,
@@ -20,6 +22,7 @@ from pellucid import (
     utils,
 )
 from pellucid.core.frame import value_and_grad
+from pellucid.core.policies import DTypePolicy, FloatDTypePolicy
 from pellucid.core.variable import Variable
 from pellucid.errors import (
     CaptureBudgetError,
@@ -47,8 +50,10 @@ __version__ = "0.1.0"
 __all__ = [
     "CaptureBudgetError",
     "CaptureError",
+    "DTypePolicy",
     "DataError",
     "DataWarning",
+    "FloatDTypePolicy",
     "Initializer",
     "Input",
     "KeptValueError",
@@ -70,12 +75,14 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "dtype_policies",
     "functionalize",
     "initializers",
     "install_as_keras",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "ops",
     "optimizers",

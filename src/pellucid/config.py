@@ -9,6 +9,7 @@ import numpy as np
 
 from pellucid.core.dtypes import floatx, set_floatx
 from pellucid.core.explain import filter_tracebacks, filters_tracebacks
+from pellucid.core.policies import dtype_policy, set_dtype_policy
 
 _epsilon = 1e-7
 _image_data_format = "channels_last"
@@ -100,12 +101,14 @@ __all__ = [
     "data_budget",
     "device_memory",
     "disable_traceback_filtering",
+    "dtype_policy",
     "enable_traceback_filtering",
     "epsilon",
     "floatx",
     "image_data_format",
     "is_traceback_filtering_enabled",
     "set_data_budget",
+    "set_dtype_policy",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",

@@ -60,9 +60,9 @@ class NonFiniteError(ArithmeticError):
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A sentence that suggests the nearest of the known names, or lists them all when none is near."""
-    known = sorted(set(known))
-    by_lower = {k.lower(): k for k in reversed(known)}
-    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
-    if near:
-        return f"Did you mean {by_lower[near[0]]!r}?"
+    known, name = sorted(set(known)), str(name)
+    near = difflib.get_close_matches(name.lower(), {k.lower() for k in known}, n=1, cutoff=0.5)
+    if near:  # of "Adam" and "adam" the one that is written like the name
+        same = [k for k in known if k.lower() == near[0]]
+        return f"Did you mean {max(same, key=lambda k: difflib.SequenceMatcher(None, name, k).ratio())!r}?"
     return f"Known names: {', '.join(known)}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from pellucid.core.checks import check_whole
 from pellucid.models import Model
 
 
@@ -21,6 +22,7 @@ def assert_captures(model: Model, at_most: int | None = None, exactly: int | Non
 
     Raises:
         AssertionError: with the sentences of the ledger.
+        TypeError: for what is no model.
         ValueError: unless one of the two numbers is given.
 
     Example:
@@ -35,6 +37,9 @@ def assert_captures(model: Model, at_most: int | None = None, exactly: int | Non
     """
     if (at_most is None) == (exactly is None):
         raise ValueError(f"assert_captures: at_most={at_most!r}, exactly={exactly!r}; expected one of the two to be a number.")
+    if not isinstance(model, Model):
+        raise TypeError(f"assert_captures: model={model!r}; expected a Model, which has a ledger.")
+    check_whole("assert_captures", *(("at_most", at_most) if exactly is None else ("exactly", exactly)), least=0)
     before = model.ledger.capture_count
     yield
     count = model.ledger.capture_count - before

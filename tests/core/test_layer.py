@@ -624,7 +624,7 @@ def test_a_class_whose_init_takes_no_name_is_made_from_its_config():
 
 
 def test_unknown_arguments_are_refused_by_name():
-    with pytest.raises(TypeError, match="Scale: unknown argument 'unit'. Layer takes name, dtype and trainable"):
+    with pytest.raises(TypeError, match="Scale: unknown argument 'unit'. Layer takes name, dtype, trainable and autocast"):
         Scale(unit=3)
 
 

@@ -69,6 +69,11 @@ def test_suggestions_ignore_case_and_list_all_when_none_is_near(name, expected):
     assert did_you_mean(name, ["SGD", "Adam"]) == expected
 
 
+@pytest.mark.parametrize(("name", "nearest"), [("adan", "adam"), ("Adan", "Adam"), ("msee", "mse"), ("MSEE", "MSE")])
+def test_of_names_that_differ_in_case_the_one_written_alike_is_suggested(name, nearest):
+    assert did_you_mean(name, ["Adam", "MSE", "SGD", "adam", "mse"]) == f"Did you mean {nearest!r}?"
+
+
 # ---- Names ----
 
 

@@ -6,9 +6,11 @@ import contextlib
 import datetime
 import io
 import logging
+import os
 import pathlib
 import random
 import re
+import secrets
 import socket
 import subprocess
 import sys
@@ -289,6 +291,7 @@ class Holder:
 TOTAL = 0
 KEPT = None
 NOTED: list = []
+HOLDER = Holder(n=0)
 
 
 @pytest.fixture(autouse=True)
@@ -412,7 +415,7 @@ def start_a_program(m, x, t):
         (change_under_another_name, 2, r"`self.log` changed from \[\] to \[1\] once"),
         (add_to_a_set, 1, r"`self.names` changed from set\(\) to {'b'} once"),
         (delete_an_item, 1, r"`self.nested` changed from .* to {} once"),
-        (fill_an_array, 1, r"`self.arrays` changed once"),
+        (fill_an_array, 1, r"`self.arrays\[0\]` changed once"),
         (draw_by_an_own_generator, 1, "drew once.*SeedGenerator"),
         (draw_by_an_own_random, 1, "drew once.*SeedGenerator"),
         (draw_a_uuid, 1, "uuid.uuid4` drew once"),
@@ -537,6 +540,187 @@ def keep_in_a_global(m, x, t):
     return x
 
 
+class Keeper:
+    last = None
+    log: list = []
+
+
+class Slots:
+    __slots__ = ("last",)
+
+
+def helper_that_keeps(x, seen=[]):  # noqa: B006
+    seen.append(x)
+    return x
+
+
+def keep_in_a_class(m, x, t):
+    Keeper.last = x
+    return x
+
+
+def keep_in_a_list_of_a_class(m, x, t):
+    Keeper.log.append(x)
+    return x
+
+
+def keep_in_the_class_of_the_layer(m, x, t):
+    type(m).last = x
+    return x
+
+
+def keep_in_a_list_of_the_layers_class(m, x, t):
+    m.shared.append(x)
+    return x
+
+
+def keep_in_an_array(m, x, t):
+    m.objects[0][1] = x
+    return x
+
+
+def keep_in_a_function(m, x, t):
+    helper_that_keeps.last = x
+    return x
+
+
+def keep_in_a_default(m, x, t):
+    return helper_that_keeps(x)
+
+
+def keep_in_slots(m, x, t):
+    m.slots.last = x
+    return x
+
+
+class Sharing(Net):
+    last = None
+    shared: list = []
+
+
+@pytest.fixture
+def _classes_restored():
+    yield
+    Keeper.last = Sharing.last = None
+    Keeper.log.clear()
+    Sharing.shared.clear()
+    vars(helper_that_keeps).clear()
+    helper_that_keeps.__defaults__[0].clear()
+
+
+@pytest.mark.usefixtures("_classes_restored")
+@pytest.mark.parametrize(
+    ("call", "line", "name", "get"),
+    [
+        (keep_in_a_class, 1, "global `Keeper.last`", lambda m: Keeper.last),
+        (keep_in_a_list_of_a_class, 1, "global `Keeper.log[0]`", lambda m: Keeper.log[0]),
+        (keep_in_the_class_of_the_layer, 1, "class `Sharing.last`", lambda m: Sharing.last),
+        (keep_in_a_list_of_the_layers_class, 1, "class `Sharing.shared[0]`", lambda m: Sharing.shared[0]),
+        (keep_in_an_array, 1, "`self.objects[0][1]`", lambda m: m.objects[0][1]),
+        (keep_in_a_function, 1, "global `helper_that_keeps.last`", lambda m: helper_that_keeps.last),
+        (keep_in_a_default, None, "default `seen[0]`", lambda m: helper_that_keeps.__defaults__[0][0]),
+        (keep_in_slots, 1, "`self.slots.last`", lambda m: m.slots.last),
+    ],
+)
+def test_a_value_kept_in_an_unusual_place_is_told_and_replaced(call, line, name, get):
+    net = Sharing(call, objects=[np.array([None, None], object)], slots=Slots())
+    (found,) = captured_with_warnings(net)
+    assert found.lineno == (line_of(helper_that_keeps, 1) if line is None else line_of(call, line))
+    assert f"{name} keeps a value that exists only inside the capture" in str(found.message)
+    value = get(net)
+    uses = (lambda: value + 1, lambda: f"{value:.2f}", lambda: round(value), lambda: divmod(value, 2), lambda: divmod(2, value))
+    for use in uses:
+        with pytest.raises(KeptValueError, match="is no value"):
+            use()
+    assert "a value of the capture" in f"{value}"
+
+
+def test_fields_of_the_same_name_are_told_each_at_its_own_line():
+    def call(m, x, t):
+        m.first.n += 1
+        m.second.n += 1
+        HOLDER.n += 1
+        m.second.other += 1
+        return x
+
+    net = Net(call, first=Holder(n=0), second=Holder(n=0, other=0))
+    try:
+        found = {w.lineno - line_of(call): str(w.message) for w in captured_with_warnings(net)}
+    finally:
+        HOLDER.n = 0
+    words = {1: "`self.first.n`", 2: "`self.second.n`", 3: "global `HOLDER.n`", 4: "`self.second.other`"}
+    assert found.keys() == words.keys()
+    for line, word in words.items():
+        assert f"{word} (test_effects.py)" in found[line] or f"{word} changed from 0 to 1 once" in found[line]
+
+
+def test_a_place_is_told_once_for_all_captures_of_a_model():
+    def call(m, x, t):
+        print("hello")
+        return x * m.alpha
+
+    net = Net(call, alpha=1.0)
+    assert len(captured_with_warnings(net)) == 1
+    net.alpha = 2.0
+    assert captured_with_warnings(net) == []
+    assert [len(run.effects) for run in net.ledger] == [1, 1]
+    assert len(captured_with_warnings(Net(call, alpha=1.0))) == 1
+
+
+def two_draws(m, x, t):
+    x = x + m.rng.normal()
+    return x * m.rng.uniform()
+
+
+def two_draws_by_numpy(m, x, t):
+    x = x + np.random.rand()
+    return x * np.random.uniform()
+
+
+def save_an_array(m, x, t):
+    np.save(m.file, np.zeros(2))
+    return x
+
+
+def make_a_token(m, x, t):
+    secrets.token_hex()
+    return x
+
+
+def seed_numpy(m, x, t):
+    np.random.seed(12345)
+    return x
+
+
+def make_folders(m, x, t):
+    os.makedirs(m.file)
+    return x
+
+
+def count_in_a_function(m, x, t):
+    helper_that_keeps.count = 1
+    return x
+
+
+@pytest.mark.usefixtures("_classes_restored")
+@pytest.mark.parametrize(
+    ("call", "lines", "words"),
+    [
+        (seed_numpy, [1], "`numpy.random.seed` drew once"),
+        (make_folders, [1], "`os.makedirs` wrote to a file once"),
+        (count_in_a_function, [1], "global `helper_that_keeps.count` (test_effects.py) changed from not set to 1"),
+        (two_draws, [1, 2], "drew once"),
+        (two_draws_by_numpy, [1, 2], "drew once"),
+        (save_an_array, [1], "`numpy.save` wrote to a file once"),
+        (make_a_token, [1], "drew once"),
+    ],
+)
+def test_every_line_that_draws_or_writes_is_told(call, lines, words, tmp_path):
+    found = captured_with_warnings(Net(call, rng=np.random.default_rng(0), file=str(tmp_path / "a.npy")))
+    assert [w.lineno - line_of(call) for w in found] == lines
+    assert all(words in str(w.message) for w in found)
+
+
 @pytest.mark.parametrize(
     ("call", "line", "name", "get"),
     [
@@ -600,6 +784,80 @@ def test_an_error_can_be_asked_for_and_leaves_the_model_as_it_was():
     assert net.ledger.call_count == 1
     net.function = lambda m, x, t: m.dense(x)
     assert net.predict(np.ones((4, 3), "float32"), verbose=0).shape == (4, 2)
+
+
+def change_everything(m, x, t):
+    global TOTAL
+    TOTAL += 1
+    m.log.append(1)
+    m.nested["a"][0].extend([1, 2])
+    m.nested["new"] = 1
+    m.holder.hits += 1
+    m.holder.new = 1
+    m.names.add("b")
+    m.arrays[0][:] = 1.0
+    m.raw[0] = 7
+    m.slots.last = 2
+    m.block.count = 5
+    del m.gone
+    m.new = m.count = 3
+    Keeper.last, Keeper.new = 1, 2
+    type(m).last = 1
+    HOLDER.n += 1
+    NOTED.append("seen")
+    helper_that_keeps(1)
+    helper_that_keeps.last = 1
+    x = x + np.random.rand() + random.random() + m.rng.normal()
+    return x
+
+
+class Block(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def call(self, x):
+        return x
+
+
+@pytest.mark.usefixtures("_classes_restored")
+@pytest.mark.parametrize("fails", [False, True])
+def test_where_a_side_effect_is_an_error_everything_is_as_it_was(fails):
+    def call(m, x, t):
+        x = m.block(change_everything(m, x, t))
+        if fails:
+            raise KeyError("no")
+        return x
+
+    slots, arrays, rng = Slots(), [np.zeros(2)], np.random.default_rng(0)
+    slots.last = 0
+    net = Sharing(
+        call,
+        log=[],
+        nested={"a": [[]]},
+        holder=Holder(hits=0),
+        names={"a"},
+        arrays=arrays,
+        raw=bytearray(b"abc"),
+        slots=slots,
+        block=Block(),
+        gone=1,
+        count=0,
+        rng=rng,
+    )
+    net.compile(on_side_effect="error")
+    states = np.random.get_state(legacy=False)["state"]["key"].copy(), random.getstate(), rng.bit_generator.state
+    log, nested, inner, names = net.log, net.nested, net.nested["a"][0], net.names
+    with pytest.raises(KeyError if fails else SideEffectError):
+        net.predict(np.ones((4, 3), "float32"), verbose=0)
+    assert net.log is log and net.nested is nested and nested["a"][0] is inner and net.names is names
+    assert (log, nested, vars(net.holder), names) == ([], {"a": [[]]}, {"hits": 0}, {"a"})
+    assert (arrays[0].tolist(), bytes(net.raw), slots.last, net.block.count, net.gone, net.count) == ([0, 0], b"abc", 0, 0, 1, 0)
+    assert not hasattr(net, "new") and not hasattr(Keeper, "new")
+    assert (TOTAL, Keeper.last, Sharing.last, HOLDER.n, NOTED, vars(helper_that_keeps)) == (0, None, None, 0, [], {})
+    assert helper_that_keeps.__defaults__ == ([],)
+    assert (np.random.get_state(legacy=False)["state"]["key"] == states[0]).all()
+    assert (random.getstate(), rng.bit_generator.state) == states[1:]
 
 
 def test_side_effects_can_be_ignored_but_the_ledger_has_them(capsys):

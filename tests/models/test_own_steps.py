@@ -273,6 +273,8 @@ def test_a_gan_runs_the_call_of_each_model_once_and_trains_both():
         assert part.ledger.call_count == 1 and "train_step" in part.ledger[0].caller
         assert part.ledger[0].sentence == "captured for the first time, which also made the weights"
     assert model.ledger.call_count == 0  # it has none
+    assert "`call` of GAN was not needed." in (story := model.ledger.story("GAN"))
+    assert "Other batch sizes read the captured graph: `train_step` does not run again for them." in story and "validation" not in story
     assert [run.of for run in model.ledger] == ["train_step"]
     before = values(model.generator), values(model.judge)
     model.fit(X[:, :2], verbose=0)

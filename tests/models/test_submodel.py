@@ -197,6 +197,27 @@ def test_activations_are_those_of_the_graph_that_serves_the_inputs():
         assert sum(path.startswith("cell") for path in model.activations(x)) == steps
 
 
+def test_activations_keep_a_program_for_each_graph_and_follow_what_changes():
+    class Scaled(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.scale = 2.0
+
+        def call(self, x):
+            return (x * self.scale).sum(axis=-1, keepdims=True)
+
+    model = Scaled()
+    few, many = np.ones((5, 3), "float32"), np.ones((5, 4), "float32")
+    for x in (few, many, few, many):
+        assert model.activations(x, "multiply").shape == x.shape
+    parts = list(model._machine.parts.values())
+    assert [len(part.ledger.programs) for part in parts] == [1, 1]  # asked again, nothing is compiled
+    assert model.ledger.call_count == 2
+    model.scale = 3.0
+    assert model.activations(few, "multiply").max() == 3 and model.activations(many, "multiply").max() == 3
+    assert len(model._machine.parts) == 2 and not set(parts) & set(model._machine.parts.values())  # the old ones are gone
+
+
 @pytest.mark.parametrize("dtype", ["float64", "int64"])
 def test_a_capture_takes_the_types_that_fit_converts_to(dtype):
     model = pellucid.Sequential([layers.Dense(1)])

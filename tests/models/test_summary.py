@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 import re
+import tempfile
 
 import jax
 import numpy as np
@@ -85,6 +88,72 @@ def test_a_second_call_of_a_layer_is_marked_as_shared():
 
     found = rows(summary(Net(), input_shape=(None, 3)))
     assert [(r[0], r[3]) for r in found[1:]] == [("shared (Dense)", "12"), ("shared#2 (Dense)", "shared"), ("· multiply", "3")]
+
+
+class Scaled(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+        self.scale = pellucid.Variable(np.ones(3, "float32"), name="scale")
+
+    def call(self, x):
+        return self.dense(x) * self.scale
+
+
+class Reused(pellucid.Model):
+    """Every kind of second use: of a layer, of what is inside it under another name, of weights without their layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.scaled = Scaled()
+        self.tied, self.shift = self.scaled.dense, pellucid.Variable(np.ones(3, "float32"), name="shift")
+
+    def call(self, x):
+        y = self.scaled(self.scaled(x)) + self.shift
+        return self.tied(y) - self.shift + x @ self.tied.kernel
+
+
+def test_weights_are_counted_where_they_are_used_first():
+    text = summary(Reused(), input_shape=(None, 3))
+    assert re.findall(r"^ +(?:· )?(\S+) .* (\w+) +\d+$", text, re.M)[:-1] == [
+        *[("scaled", "15"), ("dense", "12"), ("multiply", "3")],
+        *[("scaled#2", "shared"), ("dense", "shared"), ("multiply", "shared")],
+        *[("add", "3"), ("tied", "shared"), ("subtract", "shared"), ("matmul", "shared")],
+    ]
+    assert "Total params: 18 (72 B)" in text
+
+
+def test_the_column_adds_up_to_the_total_in_nested_models():
+    class Holds(layers.Layer):
+        def __init__(self, dense):
+            super().__init__()
+            self.dense, self.own = dense, layers.Dense(3)
+
+        def call(self, x):
+            return self.own(self.dense(x))
+
+    class Outer(pellucid.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner, common = Reused(), layers.Dense(3)
+            self.one, self.other = Holds(common), Holds(common)
+            self.unused = Holds(common)
+
+        def call(self, x):
+            return self.other(self.one(self.inner(self.inner(x))))
+
+    model = Outer()
+    text = summary(model, input_shape=(None, 3), expand_nested=False)
+    counts = {r[0]: r[3] for r in rows(text)[1:] if len(r) > 3}
+    assert counts == {"inner (Reused)": "18", "inner#2 (Reused)": "shared", "one (Holds)": "24", "other (Holds)": "12 + shared"}
+    assert f"Total params: {18 + 24 + 12} " in text
+    boxes = {b["path"]: b for b in json.loads(saved(model))["boxes"]}
+    assert [boxes[p]["shared"] for p in ("inner/scaled/multiply", "inner#2/scaled/multiply", "other")] == [False, True, False]
+
+
+def saved(model):
+    with tempfile.TemporaryDirectory() as folder:
+        return pathlib.Path(model.graph.save(f"{folder}/m.json")).read_text()
 
 
 def test_several_outputs_have_a_line_each():

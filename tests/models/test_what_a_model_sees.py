@@ -11,7 +11,7 @@ import pellucid
 from pellucid import layers
 from pellucid.errors import DataError
 
-TYPES = ("bool", "int8", "uint8", "int32", "int64", "uint64", "float32", "float64", "complex64", "complex128")
+TYPES = ("bool", "int8", "uint8", "int32", "int64", "uint64", "float16", jnp.bfloat16, "float32", "float64", "complex64", "complex128")
 
 
 def first_row(library):
@@ -36,14 +36,14 @@ def data(dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("use", [lambda m, x: m(x), lambda m, x: m.predict(x, verbose=0), lambda m, x: m.predict_on_batch(x)])
+@pytest.mark.parametrize("use", [lambda m, x: m(x), lambda m, x: m.predict(x, verbose=0)])
 def test_types_of_data_become_those_of_keras(dtype, use):
     ours, theirs = (use(first_row(library), data(dtype)) for library in (pellucid, keras))
     assert ours.dtype == theirs.dtype
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("dtype", [*TYPES, "float16", jnp.bfloat16, "longdouble"])
+@pytest.mark.parametrize("dtype", [*TYPES, "longdouble"])
 def test_whoever_is_asked_sees_the_same_type(dtype):
     model = Magnitude()
     model.compile("sgd", "mse", max_captures=1)
@@ -58,7 +58,7 @@ def test_whoever_is_asked_sees_the_same_type(dtype):
     model.predict(x, verbose=0)
     model.activations(x)
     assert model.ledger.call_count == 1
-    assert model.graph.signature.leaves == (((None, 3), str(first_row(pellucid)(x).dtype)),)
+    assert model.graph.signature.leaves == (((None, 3), str(pellucid.ops.convert_to_tensor(x).dtype)),)
 
 
 NOT_NUMERIC = {"strings": np.array([["a", "b"]]), "objects": np.array([[1, None]], object), "dates": np.zeros((2, 3), "datetime64[s]")}

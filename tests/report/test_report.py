@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ class Net(pellucid.Model):
         return self.out(self.hidden(x))
 
 
-HEADINGS = ["When and why call ran", "Warnings", "The graph", "The last fit", "Where the time went", "The most work, for one row"]
+HEADINGS = ["When and why ", " ran", "Side effects", "The graph", "The last fit", "Where the time went", "The most work, for one row"]
 
 
 def page_of(model, tmp_path):
@@ -94,6 +95,18 @@ def test_a_report_after_fit_tells_story_curves_times_work_and_effects_and_fetche
     assert list(phases) == ["capture", "compile", "data", "callbacks", "validation", "steps"] and all(v >= 0 for v in phases.values())
     assert phases["capture"] == pytest.approx(model.ledger[0].seconds)
     assert phases["compile"] == pytest.approx(sum(p.seconds for p in model.ledger.programs))
+
+
+@pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")
+def test_one_epoch_is_one_point_in_the_middle(tmp_path):
+    model = Net()
+    model.compile(optimizer="sgd", loss="mse")
+    loss = model.fit(normal(8, 3), normal(8, 1), verbose=0).history["loss"][0]
+    text = "".join(page_of(model, tmp_path).text)
+    assert text.count(f"{loss:.4g}") == 1 and text.count("epoch 1") == 1
+    points = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', (tmp_path / "report.html").read_text())
+    (x, y) = map(float, points[0])
+    assert len(points) == 1 and 200 < x < 260 and 90 < y < 130  # of 420 by 220, with a margin for the numbers at the left
 
 
 @pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")

@@ -55,7 +55,8 @@ def test_call_runs_once_to_train_validate_evaluate_and_predict():
     tally = counter()
     model = Regularized(tally)
     model.compile(optimizer="sgd", loss="mse")
-    model.fit(x, y, epochs=2, batch_size=16, validation_data=(x[:9], y[:9]), verbose=0)
+    with pytest.warns(pellucid.SideEffectWarning, match=r"`self.tally.count` changed from 0 to 1"):
+        model.fit(x, y, epochs=2, batch_size=16, validation_data=(x[:9], y[:9]), verbose=0)
     assert tally.count == 1
     model.evaluate(x, y, verbose=0)
     model.predict(x[:7], verbose=0)
@@ -71,7 +72,8 @@ def test_compiling_again_does_not_run_call():
     x, y = data(32)
     tally = counter()
     model = Regularized(tally)
-    model.build((None, 3))
+    with pytest.warns(pellucid.SideEffectWarning, match=r"`self.tally.count`"):
+        model.build((None, 3))
     for optimizer, loss in (("sgd", "mse"), ("rmsprop", "mae")):
         model.compile(optimizer=optimizer, loss=loss)
         model.fit(x, y, verbose=0)

@@ -22,6 +22,7 @@ from pellucid.core.growing import Growing
 from pellucid.errors import CaptureError
 
 _active: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("pellucid_frame", default=None)
+autocast: contextvars.ContextVar[Any] = contextvars.ContextVar("pellucid_autocast", default=None)  # what layers read weights as
 
 
 _context = jax_compat.new_user_context()
@@ -33,7 +34,8 @@ class Frame:
 
     Args:
         values: what the variables hold at the start.
-        missing: how to read a variable that no frame holds; without it, the frames outside are asked.
+        missing: how to read a variable, as a data type or its own (None), that no frame holds; without it, the frames outside
+            are asked.
         observer: is told of layer calls (a capture), or None: then that of the frame outside.
         cache: key of JAX's caches inside; in a capture each frame has its own, as a jit of the user's bakes in what it reads.
     """
@@ -41,6 +43,7 @@ class Frame:
     def __init__(self, values: dict | None = None, missing: Callable | None = None, observer: Any = None, cache: Any = None):
         self.values: dict = dict(values or {})
         self.written: dict = {}
+        self._cast: dict[tuple[Any, Any], Any] = {}  # what was read as another data type: a weight is cast once
         self.missing = missing
         self.observer = observer
         self.trace: object = None
@@ -65,23 +68,38 @@ class Frame:
         self._own_cache.__exit__(None, None, None)
         self.values.clear()  # traced values end with their trace
         self.written.clear()
+        self._cast.clear()
         self.trace = self.outer = None
 
-    def read(self, variable: Any) -> Any:
+    def read(self, variable: Any, dtype: Any = None) -> Any:
+        """The value of a variable, as a data type or (None) its own."""
         frame: Frame | None = self
         while frame is not None:
-            if variable in frame.values:
-                return frame.values[variable]
-            if frame.missing is not None:
+            known = frame.values.get(variable) if dtype is None else frame._cast.get((variable, dtype))
+            if known is not None:
+                return known
+            if dtype is not None and variable in frame.values:
                 with jax_compat.in_trace(frame.trace):  # an inner trace then closes over it, so that gradients flow
-                    value = frame.values[variable] = frame.missing(variable)
-                return value
+                    return frame._keep(variable, dtype, frame.values[variable].astype(dtype))
+            if frame.missing is not None:
+                with jax_compat.in_trace(frame.trace):
+                    return frame._keep(variable, dtype, frame.missing(variable, dtype))
             frame = frame.outer
-        return variable.unframed_value()
+        value = variable.unframed_value()
+        return value if dtype is None else value.astype(dtype)
+
+    def _keep(self, variable: Any, dtype: Any, value: Any) -> Any:
+        if dtype is None:
+            self.values[variable] = value
+        else:
+            self._cast[variable, dtype] = value
+        return value
 
     def write(self, variable: Any, value: Any) -> None:
         require_frame_trace(self, f"variable {variable.path!r} is assigned")
         self.values[variable] = value
+        for key in [key for key in self._cast if key[0] is variable]:
+            del self._cast[key]
         self.written[variable] = None
 
 
@@ -125,12 +143,18 @@ def functional(function: Callable, variables: Sequence[Any]) -> Callable:
 
 
 read_variable_p = jax_compat.Primitive("read_variable")
-read_variable_p.def_abstract_eval(lambda *, variable: jax.core.ShapedArray(variable.shape, variable.dtype))
+read_variable_p.def_abstract_eval(lambda *, variable, dtype: jax.core.ShapedArray(variable.shape, dtype))
 
 
-def bind_read(variable: Any) -> Any:
-    """A read of a variable as an equation of the current trace."""
-    return read_variable_p.bind(variable=variable)
+def bind_read(variable: Any, dtype: Any = None) -> Any:
+    """A read of a variable, as a data type or its own, as an equation of the current trace."""
+    return read_variable_p.bind(variable=variable, dtype=variable.own_dtype if dtype is None else dtype)
+
+
+def read_again(eqn: Any) -> Any:
+    """What an equation reads, at this moment."""
+    variable, dtype = eqn.params["variable"], eqn.params["dtype"]
+    return variable.read(None if dtype == variable.own_dtype else dtype)
 
 
 class Traced:
@@ -189,7 +213,7 @@ def _evaluate(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
 
     for eqn in eqns:
         reads = eqn.primitive is read_variable_p
-        out = [eqn.params["variable"].value] if reads else jax_compat.bind_again(eqn, list(map(value, eqn.invars)), eqn.params)
+        out = [read_again(eqn)] if reads else jax_compat.bind_again(eqn, list(map(value, eqn.invars)), eqn.params)
         values.update(zip(eqn.outvars, out, strict=True))
     return [value(v) for v in outvars]
 
@@ -199,7 +223,7 @@ def choose(predicate: Any, if_true: Callable, if_false: Callable, *operands: Any
     operands = jax.tree.map(lambda x: jnp.asarray(x.value if hasattr(x, "unframed_value") else x), operands)
     branches = [Traced(f, *operands) for f in (if_true, if_false)]
     writes = list(dict.fromkeys(v for b in branches for v in b.writes))
-    before = [v.value for v in writes]
+    before = [v.read() for v in writes]
 
     def branch(traced: Traced) -> Callable:
         def run(before: list, *operands: Any) -> tuple:
@@ -248,7 +272,7 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
                 writes[:] = frame.written
                 return loss, (aux, [frame.values[v] for v in writes])
 
-        (loss, (aux, new)), grads = jax.value_and_grad(pure, has_aux=True)([v.value for v in variables])
+        (loss, (aux, new)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
         for variable, value in zip(writes, new, strict=True):
             variable.assign(value)
         return ((loss, aux) if has_aux else loss), grads
@@ -279,7 +303,7 @@ def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
             (values, y), new = traced(values, x)
             return (values, [new[v] for v in written]), y
 
-    (carry, after), ys = run((carry, [v.value for v in written]), step, frame_of)
+    (carry, after), ys = run((carry, [v.read() for v in written]), step, frame_of)
     for variable, value in zip(written, after, strict=True):
         variable.assign(value)
     return carry, ys

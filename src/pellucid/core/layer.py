@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, registry, serialization, symbolic
+from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, policies, registry, serialization, symbolic
 from pellucid.core.arrays import array_seen
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
@@ -47,15 +47,16 @@ class _State:
 
     __slots__ = (
         "arguments",
+        "autocast",
         "build_shape",
         "built",
         "captures",
-        "dtype",
         "guards",
         "losses",
         "name",
         "named_by_user",
         "owner",
+        "policy",
         "steps",
         "trainable",
         "variables",
@@ -66,7 +67,8 @@ class _State:
         self.name: str | None = None
         self.named_by_user = False
         self.owner: tuple[Layer, str] | None = None  # the layer that holds this one, and the attribute's path there
-        self.dtype = dtypes.floatx()
+        self.policy = policies.dtype_policy()
+        self.autocast = True
         self.trainable = True
         self.built = False
         self.build_shape: Any = None
@@ -84,8 +86,10 @@ class Layer:
 
     Args:
         name: by default the class's name in snake case, made unique.
-        dtype: data type of the weights, by default ``floatx()``.
+        dtype: of weights and computation, such as "float32"; or a policy or its name, such as "mixed_bfloat16"; by default
+            ``pellucid.config.dtype_policy()``.
         trainable: whether optimizers may change the weights.
+        autocast: whether inputs, and in ``call`` trained weights, are cast to ``compute_dtype``.
 
     Example:
         >>> import pellucid, numpy as np
@@ -111,12 +115,14 @@ class Layer:
             Hooks.layer_made(layer)
         return layer
 
-    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, **unknown: Any):
+    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, autocast: bool = True, **unknown: Any):
         if unknown:
-            raise TypeError(f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype and trainable.")
+            raise TypeError(
+                f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype, trainable and autocast."
+            )
         state = self._state
         state.name, state.named_by_user = name or naming.unique_name(naming.snake_case(type(self).__name__)), name is not None
-        state.dtype = dtypes.standardize_dtype(dtype)
+        state.policy, state.autocast = self._checked(policies.get(dtype)), bool(autocast)
         state.trainable = bool(trainable)
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -152,6 +158,7 @@ class Layer:
         trainable: bool = True,
         name: str | None = None,
         constraint: Any = None,
+        autocast: bool = True,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
 
@@ -162,6 +169,7 @@ class Layer:
             trainable: whether optimizers change it.
             name: last part of its path.
             constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
+            autocast: whether ``call`` of a layer of mixed precision reads it as the type that it computes in, if it is trained.
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
@@ -170,13 +178,13 @@ class Layer:
                 f"{where}: shape={shape} is not fixed; expected whole numbers. A size of the input that is None, such as the batch, "
                 "cannot be a weight's size: take input_shape[-1] or another known one."
             )
-        dtype = dtypes.standardize_dtype(dtype or self.dtype)
+        dtype = dtypes.standardize_dtype(dtype or self.variable_dtype)
         if initializer is None:
             initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
         if isinstance(initializer, int | float | np.ndarray | jax.Array):
             value = np.broadcast_to(initializer, shape)
             initializer = lambda *_: value
-        variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable")
+        variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable", autocast)
         if constraint is not None:
             variable.constraint = registry.constraints.get(constraint)
         self._state.variables.append(variable)
@@ -202,16 +210,19 @@ class Layer:
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
             self._forget_losses()
+        policy = self._policy
         args, kwargs = _as_arrays((args, kwargs), self)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
-        tokens = _training.set(training), _depth.set(_depth.get() + 1)
+        compute = _FLOATS.get(policy.compute_dtype) if self._state.autocast else None
+        mixed = compute if policy.variable_dtype != policy.compute_dtype else None
+        tokens = _training.set(training), _depth.set(_depth.get() + 1), frame.autocast.set(mixed)
         try:
             if watcher is None:
-                return self._run(args, kwargs)
+                return self._run(*_cast((args, kwargs), compute))
             with watcher.layer_call(self, args, kwargs) as record:
-                return record(self._run(args, kwargs))
+                return record(self._run(*_cast((args, kwargs), compute)))
         except Exception as error:
             told = self._explain(error, args, kwargs)
             if told is error:
@@ -220,6 +231,7 @@ class Layer:
         finally:
             _training.reset(tokens[0])
             _depth.reset(tokens[1])
+            frame.autocast.reset(tokens[2])
 
     def _run(self, args: tuple, kwargs: dict) -> Any:
         outputs = self.call(*args, **kwargs)
@@ -269,6 +281,7 @@ class Layer:
             parameters = [p for p in inspect.signature(self.build).parameters if p != "self"]
             shapes = {f"{name}_shape": value for name, value in _named_arguments(self, args, kwargs).items()}
             token = _depth.set(_depth.get() + 1)  # the call goes on after it: nothing else need be built
+            outer = frame.autocast.set(None)
             try:
                 if len(parameters) > 1 and all(p in shapes for p in parameters):
                     self.build(**{p: _shapes(shapes[p]) for p in parameters})
@@ -279,6 +292,7 @@ class Layer:
                 raise
             finally:
                 _depth.reset(token)
+                frame.autocast.reset(outer)
             self._state.built = True
 
     def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> Exception:
@@ -314,9 +328,63 @@ class Layer:
         return step if owner._state.owner is None else f"{owner.path}/{step}"
 
     @property
+    def dtype_policy(self) -> policies.DTypePolicy:
+        """In which data type it computes, and in which its weights are kept. A new one counts from the next run of ``call`` on."""
+        return self._state.policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        new, old = policies.get(value), self._state.policy
+        if isinstance(old, policies.DTypePolicyMap) and not isinstance(new, policies.DTypePolicyMap):  # of this layer alone
+            changed = {**{key: old[key] for key in old if key != self.path}, self.path: new}
+            new = policies.DTypePolicyMap(old.default_policy, changed)
+        self._state.policy = self._checked(new)
+        Layer.version += 1
+
+    def _checked(self, policy: policies.DTypePolicy) -> policies.DTypePolicy:
+        for dtype in (policy.compute_dtype, policy.variable_dtype):
+            dtypes.check_64_bits(f"{type(self).__name__} {self.name!r}", dtype)
+        return policy
+
+    @property
+    def _policy(self) -> policies.DTypePolicy:
+        policy = self._state.policy
+        return policy.of(self.path) if isinstance(policy, policies.DTypePolicyMap) else policy
+
+    @property
     def dtype(self) -> str:
+        """Data type of the weights, as ``variable_dtype``."""
+        return self._policy.variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
         """Data type of the weights."""
-        return self._state.dtype
+        return self._policy.variable_dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """Data type that inputs, and in ``call`` trained weights, are cast to."""
+        return self._policy.compute_dtype
+
+    @property
+    def input_dtype(self) -> str:
+        """Data type that inputs are cast to."""
+        return self._policy.compute_dtype
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """None: layers are not quantized here."""
+        return None
+
+    @property
+    def autocast(self) -> bool:
+        """Whether inputs, and in ``call`` trained weights, are cast to ``compute_dtype``."""
+        return self._state.autocast
+
+    @autocast.setter
+    def autocast(self, value: bool) -> None:
+        self._state.autocast = bool(value)
+        Layer.version += 1
 
     @property
     def built(self) -> bool:
@@ -564,7 +632,20 @@ class Layer:
         Raises:
             NotImplementedError: for an argument of a user's class that is no plain data. Such a class defines its own.
         """
-        return serialization.config_of(self, Layer, serialization.Recorded(*self._state.arguments))
+        return self._config()
+
+    def _config(self, without: tuple[str, ...] = ()) -> dict[str, Any]:
+        config = serialization.config_of(self, Layer, serialization.Recorded(*self._state.arguments), without)
+        if "dtype" in config:
+            config["dtype"] = self._written_policy()
+        if self._state.arguments[1].get("autocast", True):
+            config.pop("autocast", None)
+        return config
+
+    def _written_policy(self) -> Any:
+        """The policy as plain data: its name, or all of a map."""
+        policy = self._state.policy
+        return policies.serialize(policy) if isinstance(policy, policies.DTypePolicyMap) else policy.name
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -714,6 +795,21 @@ def _as_arrays(tree: Any, layer: Layer) -> Any:
         return tree
     seen = lambda leaf: jnp.asarray(array_seen(leaf, "an input", f"call of layer {layer.path!r}"))
     return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+_FLOATS = {name: jnp.dtype(name) for name in dtypes.FLOATS}  # what inputs may be cast to
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """Arrays of floats as a data type; None leaves them."""
+
+    def differs(leaf: Any) -> bool:
+        given = getattr(leaf, "dtype", dtype)
+        return given != dtype and isinstance(leaf, jax.Array) and dtypes.is_float(given)
+
+    if dtype is None or not any(map(differs, jax.tree.leaves(tree))):
+        return tree
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if differs(leaf) else leaf, tree)
 
 
 def _shapes(tree: Any) -> Any:

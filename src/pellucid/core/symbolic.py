@@ -57,7 +57,7 @@ class SymbolicTensor:
 
     def __init__(self, shape: tuple, dtype: Any, step: Step | None = None, name: str | None = None):
         SymbolicTensor.exist = True
-        self.shape, self.dtype, self.step, self.name = tuple(shape), jnp.dtype(dtype), step, name
+        self.shape, self.dtype, self.step, self.name = tuple(shape), jax.dtypes.canonicalize_dtype(dtype), step, name
 
     @property
     def ndim(self) -> int:

@@ -33,6 +33,11 @@ class Variable:
             of arrays is; it equals its name.
         trainable: whether optimizers change it.
         name: last part of its path.
+        autocast: whether a trained float is read as the type that a layer computes in, where the layer's ``call`` reads it. What is
+            not trained, such as running statistics, keeps its own type: half precision would lose small changes of it.
+
+    Raises:
+        ValueError: for float64 where JAX has none.
 
     Example:
         >>> import pellucid
@@ -53,6 +58,7 @@ class Variable:
         dtype: Any = None,
         trainable: bool = True,
         name: str | None = None,
+        autocast: bool = True,
     ):
         self.name = name or naming.unique_name("variable")
         self.number = next(_numbers)
@@ -65,9 +71,9 @@ class Variable:
             if shape is None:
                 raise ValueError(f"Variable {self.name!r}: shape=None was given with an initializer; expected a tuple of ints.")
             self.shape = tuple(int(d) for d in shape)
-            self.dtype: np.dtype = jax.dtypes.canonicalize_dtype(dtypes.standardize_dtype(dtype))  # float64 only where JAX has it
+            self.own_dtype: np.dtype = self._checked(dtype)
             self._array: Any = None
-            self._pending = lambda: initializer(self.shape, self.dtype.name)
+            self._pending = lambda: initializer(self.shape, self.own_dtype.name)
         else:
             if jax_compat.is_tracer(initializer):
                 raise CaptureError(
@@ -78,20 +84,42 @@ class Variable:
                 value = initializer.value if isinstance(initializer, Variable) else initializer
                 if dtype is None and not hasattr(value, "dtype"):
                     value = dtypes.to_floatx(np.asarray(value))
-                self._array = _own_copy(value, None if dtype is None else dtypes.standardize_dtype(dtype))
-            self.shape, self.dtype = tuple(self._array.shape), self._array.dtype
+                self._array = _own_copy(value, None if dtype is None else self._checked(dtype))
+            self.shape, self.own_dtype = tuple(self._array.shape), self._array.dtype
+        self.autocast = bool(autocast)
+        self._casts = self.autocast and self._trainable and dtypes.is_float(self.own_dtype)
         if Variable.made is not None:
             Variable.made(self)
+
+    def _checked(self, dtype: Any) -> np.dtype:
+        name = dtypes.standardize_dtype(dtype)
+        dtypes.check_64_bits(f"Variable {self.name!r}", name)
+        return jax.dtypes.canonicalize_dtype(name)  # int64 only where JAX has it
 
     # ---- The value ----
 
     @property
     def value(self) -> Any:
-        """The array. During a trace, the traced value."""
+        """The array. During a trace, the traced value; in ``call`` of a layer of mixed precision, as the type that it computes in."""
+        return self.read(self._cast_to())
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The data type of ``value``."""
+        return self._cast_to() or self.own_dtype
+
+    def _cast_to(self) -> Any:
+        """What the layer whose ``call`` is running reads it as; None for what it is."""
+        dtype = frame.autocast.get()
+        return dtype if dtype is not None and self._casts and dtype != self.own_dtype else None
+
+    def read(self, dtype: Any = None) -> Any:
+        """The value as a data type or (None) its own, whichever layer asks."""
         active = frame.active_frame()
         if active is not None:
-            return active.read(self)
-        return self.unframed_value()
+            return active.read(self, dtype)
+        value = self.unframed_value()
+        return value if dtype is None else value.astype(dtype)
 
     def unframed_value(self) -> Any:
         """The array itself, marked as handed out: it is copied before a program may donate it."""
@@ -115,7 +143,7 @@ class Variable:
             if self._array is not None:  # another thread was faster
                 return
             with jax.ensure_compile_time_eval():
-                self._array = _own_copy(self._pending(), self.dtype)  # type: ignore[misc]
+                self._array = _own_copy(self._pending(), self.own_dtype)  # type: ignore[misc]
             if tuple(self._array.shape) != self.shape:
                 shape, self._array = self._array.shape, None
                 raise ValueError(f"The initializer of variable {self.path!r} returned shape {shape}; expected {self.shape}.")
@@ -129,19 +157,19 @@ class Variable:
             raise ValueError(f"Variable {self.path!r}: assign got a value of shape {tuple(shape)}; expected {self.shape}.")
         active = frame.active_frame()
         if active is not None:
-            active.write(self, jnp.asarray(value, self.dtype))
+            active.write(self, jnp.asarray(value, self.own_dtype))
             return
         if jax_compat.is_tracer(value) or not jax_compat.computes_now():
             frame.require_frame_trace(None, f"variable {self.path!r} is assigned")
-        self.array = _own_copy(value, self.dtype)
+        self.array = _own_copy(value, self.own_dtype)
 
     def assign_add(self, value: Any) -> None:
         """Adds to the value."""
-        self.assign(self.value + jnp.asarray(_plain(value)))
+        self.assign(self.read() + jnp.asarray(_plain(value)))
 
     def assign_sub(self, value: Any) -> None:
         """Subtracts from the value."""
-        self.assign(self.value - jnp.asarray(_plain(value)))
+        self.assign(self.read() - jnp.asarray(_plain(value)))
 
     def numpy(self) -> np.ndarray:
         """A copy of the value as a NumPy array."""
@@ -225,7 +253,7 @@ class Variable:
         return getattr(self.value, name)  # reshape, sum, at … as an array has them
 
     def __repr__(self) -> str:
-        return f"<Variable path={self.path} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>"
+        return f"<Variable path={self.path} shape={self.shape} dtype={self.own_dtype} trainable={self.trainable}>"
 
     def __len__(self) -> int:
         if not self.shape:

@@ -249,7 +249,7 @@ class _Follower:
     def _equation(self, eqn: Any, inputs: list[Value], scope: str) -> list[Value]:
         if eqn.primitive is read_variable_p:
             variable = eqn.params["variable"]
-            now = self.read(variable)
+            now = self.read(variable).astype(eqn.params["dtype"])
             return [(now, self.source("weight", f"weight {variable.path!r}", now))]
         if not eqn.outvars:  # a print: it has been printed
             return []

@@ -17,7 +17,7 @@ from pellucid.errors import CaptureBudgetError
 from pellucid.graph.capture import Capture, capture_layer, lock, signature_of
 from pellucid.graph.diff import signature_difference
 from pellucid.graph.graph import BATCH, Graph, Signature
-from pellucid.graph.guards import Guard
+from pellucid.graph.guards import Guard, VariableGuard
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.same import same
 
@@ -50,6 +50,7 @@ class GraphCache:
         self.max_captures: int | None = None
         self.on_side_effect = "warn"  # or "error" or "ignore"
         self._captured = 0
+        self._told: set[tuple[str, Place]] = set()  # kinds and places of side effects
         self._signature: Signature | None = None  # of the last capture
         self._used: dict[Graph, int] = {}
         self._clock = itertools.count()
@@ -147,7 +148,7 @@ class GraphCache:
         self._check_budget(sentence)
         kind, place = (signature.tree, signature.leaves), user_place(sys._getframe(2))
         strict = warn and self.on_side_effect == "error"
-        started = time.perf_counter()
+        started, weights = time.perf_counter(), len(self.layer.weights)
 
         def enter(sentence: str, training: bool | None, seconds: float, raised: str | None = None) -> Run:
             run = Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place, of=self.of)
@@ -171,6 +172,8 @@ class GraphCache:
             raised = type(error).__name__
             enter(f"{sentence}, and it raised {raised}", training, time.perf_counter() - started, raised)
             raise
+        if reason is Reason.FIRST and len(self.layer.weights) > weights:
+            sentence += ", which also made the weights"
         graph, same_as = self._known(graph)
         if same_as:
             sentence += "; it computes what it did before, so that its programs stay"
@@ -179,13 +182,13 @@ class GraphCache:
         self._captured += 1
         self._keep([g for g in self.graphs if g is not graph], graph)
         if warn and self.on_side_effect == "warn":
-            about.effects.warn()
+            about.effects.warn(self._told)
         return graph
 
     def _known(self, graph: Graph) -> tuple[Graph, bool]:
         """A graph that is to be replaced and computes the same, with what guards it now; else the new one."""
         for old in reversed(self.graphs):
-            if not self.is_current(old) and not old.guards.arrays_changed() and same(old, graph):  # both may hold the array itself
+            if not self.is_current(old) and not old.guards.changed_inside() and same(old, graph):  # both may hold the array itself
                 old.guards = graph.guards
                 return old, True
         return graph, False
@@ -230,7 +233,7 @@ class GraphCache:
     def _begins(self, reason: Reason, why: str) -> str:
         """The whole sentence."""
         if reason is Reason.FIRST:
-            return f"captured for the first time{why}"
+            return "captured for the first time"
         again = "a second time" if reason is Reason.TRAINING and self._captured == 1 else "again"
         return f"captured {again} {'for' if reason is Reason.CONCRETE else 'because'} {why}"
 
@@ -247,7 +250,7 @@ class GraphCache:
         if dropped is not None:
             return dropped
         if self._signature is None:
-            return Reason.FIRST, ", which also made the weights" if not self.layer.weights else ""
+            return Reason.FIRST, ""
         if graph is None:
             return Reason.INPUTS, signature_difference(self._signature, signature)
         if graph.training is not None and graph.training != training:
@@ -258,7 +261,12 @@ class GraphCache:
 
 def _changes(changed: list[Guard]) -> str:
     cure = "; make it a Variable to avoid this" if any(g.is_number() for g in changed) else ""
-    return " and ".join(g.sentence() for g in changed[:3]) + cure
+    return " and ".join(dict.fromkeys(g.sentence() for g in _closest(changed)[:3])) + cure
+
+
+def _closest(changed: list[Guard]) -> list[Guard]:
+    """Without those that say of a class what another one says of its layer."""
+    return [g for g in changed if not (isinstance(g, VariableGuard) and g.kind == "class")] or changed
 
 
 def _at_sizes(leaf: Any, sizes: dict[str, int]) -> Any:

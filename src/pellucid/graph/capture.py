@@ -255,7 +255,9 @@ def _attempt(
         arrays = iter(leaves)
         inputs = jax.tree.unflatten(signature.tree, [x.value if s == "value" else next(arrays) for s, x in signature.leaves])
         with training_context(flag):
-            return layer(*inputs.args, **inputs.kwargs) if isinstance(inputs, Arguments) else layer(inputs)
+            outputs = layer(*inputs.args, **inputs.kwargs) if isinstance(inputs, Arguments) else layer(inputs)
+            _check_outputs(layer, outputs, of_call)
+            return outputs
 
     with (
         not_building(),
@@ -281,6 +283,32 @@ def _attempt(
         looked_too_early=capture.looked_too_early(),
     )
     return graph, seen
+
+
+def _check_outputs(layer: Layer, outputs: Any, of_call: bool) -> None:
+    """What ``call`` returns must be arrays. Numbers may be among them, but are no outputs by themselves."""
+    named = jax.tree_util.tree_flatten_with_path(outputs)[0]
+    for path, leaf in named:
+        is_array = hasattr(leaf, "dtype") or hasattr(leaf, "__jax_array__") or isinstance(leaf, _NUMBERS | jax_compat.SymbolicSize)
+        if not is_array or (isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm"):
+            at = f" at {jax.tree_util.keystr(path)}" if path else ""
+            raise TypeError(
+                f"{_calls(layer, of_call)} returned {_short(leaf)}{at}; {_EXPECTED} Keep other things in attributes of the model."
+            )
+    if of_call and all(isinstance(leaf, _NUMBERS | np.generic) for _, leaf in named):
+        raise TypeError(f"{_calls(layer, of_call)} returned {_short(outputs)}, which no input went into; {_EXPECTED}")
+
+
+_NUMBERS = bool | int | float | complex
+_EXPECTED = "expected an array that it computed from the inputs, or a list, tuple or dict of arrays."
+
+
+def _calls(layer: Layer, of_call: bool) -> str:
+    return f"`call` of {type(layer).__name__} {layer.path!r}" if of_call else f"`{layer.name}`"
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:60]
 
 
 @contextlib.contextmanager

@@ -7,16 +7,16 @@ states of random generators are looked at before the run and after it.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
 import io
 import random
+import re
 import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,16 +25,16 @@ from pellucid.core import jax_compat
 from pellucid.core.jax_compat import Place, user_place
 from pellucid.core.layer import INTERNAL, Hooks, Layer, is_building
 from pellucid.core.variable import Variable
-from pellucid.errors import KeptValueError, SideEffectError, SideEffectWarning
+from pellucid.errors import SideEffectError, SideEffectWarning
 from pellucid.graph import source, watch
-from pellucid.graph.guards import AttributeGuard, Guard, VariableGuard, variable_guards
+from pellucid.graph.guards import AttributeGuard, Guard, VariableGuard, class_guards, variable_guards
+from pellucid.graph.inside import Named, is_generator, is_users, put
+from pellucid.graph.kept import RETURN, Replacing
 from pellucid.graph.watch import Reach
 
 _ONCE = "once, while `call` was captured"
 _STATE = "Keep state in a Variable (self.add_weight(..., trainable=False)) and assign to that."
-_RETURN = "Return it from `call`, or assign it to a Variable made in build."
 _KEPT = "{} keeps a value that exists only inside the capture; it cannot be used later."
-_SMALL = 2**16  # bytes of a NumPy array that is cheap to compare
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,7 @@ def _table() -> dict[tuple[str, str], _Kind]:
         ("datetime", "datetime.now datetime.utcnow datetime.today date.today"): _CLOCK,
         ("posix nt os", "urandom getrandom"): _RANDOM,
         ("uuid", "uuid1 uuid4"): _RANDOM,
+        ("numpy.random", "seed"): _RANDOM,
         ("secrets", "randbelow token_bytes token_hex token_urlsafe"): _RANDOM,
         ("posix nt os", "remove unlink rename replace mkdir makedirs rmdir removedirs symlink link truncate write"): _FILE,
         ("shutil", "copy copy2 copyfile copytree move rmtree"): _FILE,
@@ -104,16 +105,17 @@ def kind_of(function: Any, argument: Any) -> tuple[_Kind, str] | None:
     """(what a function does that compiled steps will not repeat, its name); None for nearly all functions.
 
     Args:
-        function: that is called, or its code object.
+        function: that is called, or what has its ``__module__`` and ``__qualname__``.
         argument: the first one: of a method the object, unless the function holds it.
     """
     owner: Any = getattr(function, "__self__", None) if type(function) in _BOUND else argument
-    name = getattr(function, "__qualname__", None) or getattr(function, "co_qualname", None)
-    module = getattr(function, "__module__", None) or _module_of_code(function)
+    name, module = getattr(function, "__qualname__", None), getattr(function, "__module__", None)
     if not isinstance(name, str):
         return None
+    if isinstance(module, str) and module.startswith("numpy.lib"):
+        module = "numpy"
     short = name.rsplit(".", 1)[-1]
-    if watch.is_generator(owner):
+    if is_generator(owner):
         state = short[:1] == "_" or "state" in short or short in ("bit_generator", "spawn")
         return None if state or not hasattr(type(owner), short) else (_RANDOM, _drawing(owner, short))
     if type(owner) is types.ModuleType:  # of a function in C
@@ -138,16 +140,14 @@ def kind_of(function: Any, argument: Any) -> tuple[_Kind, str] | None:
 _BOUND = (types.BuiltinFunctionType, types.MethodType)
 
 
-def _module_of_code(function: Any) -> str | None:
-    if not isinstance(function, types.CodeType):
-        return None
-    return next((n for n in ("logging", "pathlib", "subprocess", "socket", "uuid", "shutil") if f"/{n}" in function.co_filename), None)
-
-
 def _drawing(generator: Any, name: str) -> str:
     if generator is _numpy_generator():
         return f"numpy.random.{name}"
     return f"random.{name}" if generator is random._inst else f"{type(generator).__name__}.{name}"  # type: ignore[attr-defined]
+
+
+def _owner(function: Any) -> Any:
+    return _numpy_generator() if function is np.random.seed else getattr(function, "__self__", None)
 
 
 def _numpy_generator() -> Any:
@@ -169,7 +169,7 @@ class Effects:
         self.found: dict[tuple[str, Place], Effect] = {}
         self.reach: Reach | None = None
         self._thread = threading.get_ident()
-        self._written: dict[tuple[Layer, str], Place] = {}
+        self._written: dict[tuple[Layer, str], tuple[Place, Any]] = {}  # (the line, the value before)
         self.drawn: set[int] = set()  # ids of generators that were heard to draw
         self._order: dict[Place, int] = {}  # in which places were seen
         self._made: list[tuple[Layer | Variable, Place]] = []
@@ -205,7 +205,7 @@ class Effects:
             place = user_place(sys._getframe(2))
             if place is not None:
                 self._order.setdefault(place, len(self._order))
-                self._written.setdefault((layer, name), place)
+                self._written.setdefault((layer, name), (place, vars(layer).get(name, ...)))
 
     def made(self, what: Layer | Variable) -> None:
         """A layer or Variable was made."""
@@ -242,20 +242,26 @@ class Effects:
         """Sees what happens inside.
 
         Args:
-            strict: whether to raise where something was seen.
+            strict: whether to raise where something was seen, and to undo what was changed.
         """
         if not watch.enabled:
             yield self
             return
         reach = self.reach = Reach(self._layers)
-        before = self._state(reach)
+        named = reach.named(ran=False)
+        before = self._state(reach, named)
         generators = _Generators(before)
+        returned = False
         try:
             with self._hooks(), watch.calls(reach, self.heard, lambda: _is_worth_a_profile(reach)):
                 yield self
+            returned = True
             generators.tell(self, reach)
         finally:
-            self._compare(before, reach)
+            self._compare(before, reach, named)
+            if strict and (self.found or not returned):
+                self._undo(before)
+                generators.restore()
         if strict and self.found:
             raise SideEffectError("\n".join([f"`{self._of}` has side effects:", *map(str, self.found.values())]))
 
@@ -272,69 +278,84 @@ class Effects:
             Hooks.attribute_written, Hooks.layer_made, Variable.made = hooks
             sys.stdout, sys.stderr = (b if now is o else now for now, o, b in zip((sys.stdout, sys.stderr), ours, streams, strict=True))
 
-    def _state(self, reach: Reach) -> list[Guard]:
-        """What can change inside: the attributes of the user's layers, globals, closure variables."""
-        named = reach.named(ran=False)
+    def _state(self, reach: Reach, named: Named) -> list[Guard]:
+        """What can change inside: the attributes of the user's layers and of their classes, globals, closure variables, defaults."""
+        layers = [layer for layer in dict.fromkeys((*self._layers, *reach.layers)) if is_users(type(layer))]
         attributes = [
-            AttributeGuard(layer, name, value, named, _SMALL)
-            for layer in dict.fromkeys((*self._layers, *reach.layers))
-            if watch.is_users(type(layer))
+            AttributeGuard(layer, name, value, named, True)
+            for layer in layers
             for name, value in vars(layer).items()
             if name not in INTERNAL
         ]
-        return [*(g for g in attributes if g.look is not None), *variable_guards(reach, named, ran=False, digest=_SMALL)]
+        return [
+            *(g for g in attributes if g.look is not None),
+            *variable_guards(reach, named, ran=False, effects=True),
+            *class_guards(layers, named, effects=True),
+        ]
 
-    def _compare(self, before: list[Guard], reach: Reach) -> None:
+    def _compare(self, before: list[Guard], reach: Reach, named: Named) -> None:
         made = {id(m) for m, _ in self._made}
         self._tell_made()
-        for (layer, name), place in self._written.items():
-            self._tell_attribute(layer, name, place, made)
+        for (layer, name), (place, _) in self._written.items():
+            self._tell_attribute(layer, name, place, made, named)
         for guard in before:
             key = (guard.owner, guard.attribute) if isinstance(guard, AttributeGuard) else None
-            if key not in self._written and (guard.changed() or guard.arrays_changed()):
-                self._tell_change(guard, reach)
+            if key not in self._written and guard.changed():
+                self._tell_change(guard, reach, named)
         functions = list(dict.fromkeys((p.file, p.function) for p in sorted(self._order, key=self._order.__getitem__)))
         in_order = sorted(self.found, key=lambda key: (functions.index((key[1].file, key[1].function)), key[1].line))
         self.found = {key: self.found[key] for key in in_order}
 
-    def _tell_attribute(self, layer: Layer, name: str, place: Place, made: set[int]) -> None:
+    def _undo(self, before: list[Guard]) -> None:
+        """Makes everything be as it was before the run."""
+        for (layer, name), (_, value) in self._written.items():
+            put(layer, name, value)
+        for guard in before:
+            if guard.now() is not guard.value:
+                guard.put(guard.value)
+            if guard.look is not None:
+                guard.look.restore()
+
+    def _tell_attribute(self, layer: Layer, name: str, place: Place, made: set[int], named: Named) -> None:
         """An attribute was assigned."""
         label, value = AttributeGuard(layer, name, None).label(), vars(layer).get(name)
-        kept: list[str] = []
-        new = _without_tracers(value, label.strip("`"), place, kept)
+        replacing = Replacing(place, named)
+        new = replacing(value, label.strip("`"))
         if new is not value:
             object.__setattr__(layer, name, new)
-        for where in kept:
-            self.note("attribute", _KEPT.format(f"`{where}`"), _RETURN, place)
-        if not kept and id(value) not in made:
+        for where in replacing.kept:
+            self.note("attribute", _KEPT.format(f"`{where}`"), RETURN, place)
+        if not replacing.kept and id(value) not in made:
             self.note("attribute", f"{label} was assigned {_ONCE}; compiled steps do not repeat it.", _STATE, place)
 
-    def _tell_change(self, guard: Guard, reach: Reach) -> None:
+    def _tell_change(self, guard: Guard, reach: Reach, named: Named) -> None:
         """A variable was assigned, or what is in it or in an attribute changed."""
-        place, label, value = self._place_of(guard, reach), guard.label(), guard.now()
-        part, was, now = guard.difference()
-        kept: list[str] = []
+        changes = [(*change, self._place_of(guard, change[0], reach)) for change in guard.differences()]
+        label, value, kept = guard.label(), guard.now(), 0
         kind = f"{guard.kind} " if isinstance(guard, VariableGuard) else ""
-        new = _without_tracers(value, label.split("`")[1], place, kept)
+        replacing = Replacing(changes[0][-1], named)
+        new = replacing(value, label.split("`")[1])
         if new is not value:
             guard.put(new)
-        for where in kept:
-            self.note("kept", _KEPT.format(f"{kind}`{where}`"), _RETURN, place)
-        if not kept:
+        kept = len(replacing.kept)
+        for where in replacing.kept:
+            self.note("kept", _KEPT.format(f"{kind}`{where}`"), RETURN, changes[0][-1])
+        for part, was, now, place in changes if not kept else ():
             happened = "was assigned" if not part and guard.value is not value else "changed"
             texts = f" from {was} to {now}" if was != now else ""
             self.note("change", f"{guard.label(part)} {happened}{texts} {_ONCE}; compiled steps do not repeat it.", _STATE, place)
 
-    def _place_of(self, guard: Guard, reach: Reach) -> Place:
-        """The line that changed it: known, or found by the names in the code, or that of `call`."""
+    def _place_of(self, guard: Guard, part: str, reach: Reach) -> Place:
+        """The line that changed a part: known, or found by the names in the code, or that of `call`."""
         held = [held for held, _ in guard.look.items] if guard.look is not None else []
         known = next((place for x in held if (place := self._changed_at.get(id(x))) is not None), None)
         if known is not None:
             return known
+        if isinstance(guard, VariableGuard) and isinstance(guard.holder, types.FunctionType):
+            return watch.line_that_changes_something(guard.holder.__code__)
         name = guard.attribute if isinstance(guard, AttributeGuard) else guard.key  # type: ignore[attr-defined]
-        part = guard.difference()[0].rsplit(".", 1)
-        inside = reach.line_that_changes(part[1]) if len(part) == 2 and part[1].isidentifier() else None
-        return inside or reach.line_that_changes(name) or self.call_place()
+        names = [name, *re.findall(r"\.(\w+)", part)]
+        return reach.line_that_changes(*names) or reach.line_that_changes(name) or self.call_place()
 
     def call_place(self) -> Place:
         """Where `call` begins."""
@@ -353,9 +374,15 @@ class Effects:
                 what = f"Variable {made.path!r} was made in `call`: it starts anew in each capture, and is not trained."
                 self.note("variable", what, "Make it in build, with self.add_weight(...).", place)
 
-    def warn(self) -> None:
-        """One SideEffectWarning for each place, shown at the user's line."""
-        for effect in self.found.values():
+    def warn(self, told: set[tuple[str, Place]]) -> None:
+        """One SideEffectWarning for each place, shown at the user's line.
+
+        Args:
+            told: the places of earlier captures, which are left out; those of this one are added.
+        """
+        for key in [key for key in self.found if key not in told]:
+            told.add(key)
+            effect = self.found[key]
             warnings.warn_explicit(f"{effect.what} {effect.cure}", SideEffectWarning, effect.place.file, effect.place.line)
 
 
@@ -371,24 +398,37 @@ class _Generators:
                 self.names.setdefault(id(generator), (generator, guard.label().split("`")[1].split(".")[-1]))
         self.before = {key: _state_of(generator) for key, (generator, _) in self.names.items()}
 
+    def _drew(self) -> list[int]:
+        return [key for key, (generator, _) in self.names.items() if _hashable(_state_of(generator)) != _hashable(self.before[key])]
+
     def tell(self, effects: Effects, reach: Reach) -> None:
-        """Notes draws that were not heard."""
-        for key, (generator, name) in self.names.items():
-            if key in effects.drawn or _state_of(generator) == self.before[key]:
+        """Notes draws that were not heard: at each line that can have made them."""
+        for key in self._drew():
+            if key in effects.drawn:
                 continue
-            places = [(p, shown) for p, shown, v in reach.values() if getattr(v, "__self__", None) is generator]
-            place = None if "." in name or name == "random" else reach.line_that_changes(name)
+            generator, name = self.names[key]
+            places = [(p, shown) for p, shown, v in reach.values() if _owner(v) is generator and kind_of(v, None)]
             if not places and name not in ("numpy.random", "random"):  # a library may draw from those
-                places = [(place or effects.call_place(), name)]
-            for place, shown in places[:1]:
+                places = [(place, name) for place in reach.lines_of(name) or [effects.call_place()]]
+            for place, shown in places:
                 effects._note(_RANDOM, _drawing(generator, shown.rsplit(".", 1)[-1]) if "." in shown else shown, place)
+
+    def restore(self) -> None:
+        """Makes them draw again what they drew."""
+        for key in self._drew():
+            generator = self.names[key][0]
+            if isinstance(generator, random.Random):
+                generator.setstate(self.before[key])
+            elif isinstance(generator, np.random.RandomState):
+                generator.set_state(self.before[key])
+            else:
+                generator.bit_generator.state = self.before[key]
 
 
 def _state_of(generator: Any) -> Any:
     if isinstance(generator, random.Random):
         return generator.getstate()
-    state = generator.get_state(legacy=False) if isinstance(generator, np.random.RandomState) else generator.bit_generator.state
-    return _hashable(state)
+    return generator.get_state(legacy=False) if isinstance(generator, np.random.RandomState) else generator.bit_generator.state
 
 
 def _hashable(state: Any) -> Any:
@@ -418,70 +458,3 @@ class _Listener:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-# ---- Values that outlive the capture ----
-
-
-class KeptValue:
-    """Stands where ``call`` kept a traced value, which is none after the capture. Its use raises ``KeptValueError``."""
-
-    def __init__(self, name: str, place: Place):
-        self._text = f"`{name}`, kept at {place}"
-
-    def _fail(self, *_: Any, **__: Any) -> Any:
-        raise KeptValueError(
-            f"{self._text}, is no value: it existed only while `call` was captured, when there was nothing but its shape and type. "
-            + _RETURN
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__":
-            raise AttributeError(name)
-        return self._fail()
-
-    def __repr__(self) -> str:
-        return f"<a value of the capture: {self._text}>"
-
-
-def _fails(operators: str) -> None:
-    for name in operators.split():
-        setattr(KeptValue, f"__{name}__", KeptValue._fail)
-
-
-_fails("array bool float int index iter len getitem call neg pos abs lt le gt ge")
-_fails("add radd sub rsub mul rmul truediv rtruediv matmul rmatmul pow rpow floordiv rfloordiv mod rmod")
-
-
-jax_compat.register_array_type(KeptValue, KeptValue._fail, KeptValue._fail)
-
-
-def _without_tracers(value: Any, name: str, place: Place, kept: list[str], depth: int = 6) -> Any:
-    """The value, or what takes its place; in containers and objects traced values are replaced where they are."""
-    if jax_compat.is_tracer(value):
-        kept.append(name)
-        return KeptValue(name, place)
-    if not depth or isinstance(value, Layer | Variable):
-        return value
-    again: Callable[[Any, str], Any] = lambda v, step: _without_tracers(v, f"{name}{step}", place, kept, depth - 1)
-    if isinstance(value, tuple):
-        new = [again(v, f"[{i}]") for i, v in enumerate(value)]
-        if all(a is b for a, b in zip(new, value, strict=True)):
-            return value
-        return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
-    if isinstance(value, list | collections.deque):
-        items: Any = enumerate(list(value))
-    elif isinstance(value, dict):
-        items = list(value.items())
-    elif watch.is_users(type(value)) or type(value) in watch.NAMESPACES:
-        fields = watch.fields_of(value)
-        for key, v in list(fields.items()):
-            if (new := again(v, f".{key}")) is not v:
-                fields[key] = new
-        return value
-    else:
-        return value
-    for key, v in items:
-        if (new := again(v, f"[{key!r}]")) is not v:
-            value[key] = new
-    return value

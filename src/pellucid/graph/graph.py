@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import os
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from pellucid.graph.instantiate import Instantiation, InstantiationError
 from pellucid.graph.nodes import Edge, Node, Walk, shape_of, spec_of
 
 BATCH = rows.BATCH
+_TOLD = 40  # paths in a message
 
 
 class Value(NamedTuple):
@@ -149,7 +151,7 @@ class Graph:
         outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
         losses = values[self.output_count : self.output_count + self.losses]
         for variable, value in zip(self.writes, values[self.output_count + self.losses :], strict=True):
-            if active_frame() is None or value is not variable.value:  # a branch that does not write hands the old value on
+            if active_frame() is None or value is not variable.read():  # a branch that does not write hands the old value on
                 variable.assign(value)
         return outputs, losses
 
@@ -187,6 +189,11 @@ class Graph:
             writes=[w for w, _ in writes],
             losses=0,
         )
+
+    def values_outside(self) -> list[str]:
+        """Paths of the nodes at the model's own level whose values exist outside of loops and branches."""
+        made = {v for e in parts(self.jaxpr).eqns for v in e.outvars}
+        return [n.path for n in self.children() if n.outputs and made.issuperset(self._walk.values.get(n.path) or [None])]
 
     def _values_at(self, place: str | int) -> list[Any]:
         if isinstance(place, int):
@@ -300,7 +307,7 @@ class Graph:
     def output_names(self) -> list[str]:
         """One name an output: the key in a dict, else the layer that made it, else ``output_1``, ``output_2`` …"""
         structure = jax.tree.unflatten(self.output_tree, range(self.output_count))
-        return output_names(structure, [self._maker.get(v) for v in self._output_vars])
+        return output_names(structure, [None if isinstance(v, Literal) else self._maker.get(v) for v in self._output_vars])
 
     @functools.cached_property
     def _maker(self) -> dict[Any, str]:
@@ -343,11 +350,19 @@ class Graph:
         return [x for x in self.layer._flatten_layers()[1:] if x not in called]
 
     def children(self, path: str = "") -> list[Node]:
-        """The nodes directly inside a layer call, or at the model's own level."""
-        return [n for n in self.nodes if n.parent == path]
+        """The nodes directly inside a layer call, or at the model's own level.
+
+        Raises:
+            KeyError: for a path that the graph does not have.
+        """
+        return [n for n in self.nodes if n.parent == (self[path].path if path != "" else "")]
 
     def diff(self, other: Graph) -> Difference:
         """What another capture of the model has otherwise: inputs, mode, nodes, constants, guards; in words (``str``) and as data."""
+        if not isinstance(other, Graph):
+            raise TypeError(
+                f"graph.diff: other={other!r}; expected a Graph, as model.graph, model.capture(x) and model.ledger[i].graph give it."
+            )
         return diff(self, other)
 
     def save(self, path: str | os.PathLike, format: str | None = None, **options: Any) -> str:
@@ -367,9 +382,14 @@ class Graph:
         return render.notebook(self)
 
     def __getitem__(self, path: str) -> Node:
+        if not isinstance(path, str):
+            raise TypeError(f"graph[{path!r}]: expected the path of a node, a text such as 'hidden'; graph.nodes is the list of them.")
         nodes = {n.path: n for n in (*self.nodes, *self.input_nodes, *self.output_nodes)}
         if path not in nodes:
-            raise KeyError(f"The graph has no node {path!r}. Its nodes: {', '.join(nodes)}.")
+            near = difflib.get_close_matches(path, nodes, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            others = f" and {len(nodes) - _TOLD} more, see graph.nodes" if len(nodes) > _TOLD else ""
+            raise KeyError(f"The graph has no node {path!r}.{hint} Its nodes: {', '.join(list(nodes)[:_TOLD])}{others}.")
         return nodes[path]
 
     def __repr__(self) -> str:

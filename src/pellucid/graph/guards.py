@@ -1,9 +1,9 @@
 """Guards: which Python values did ``call`` read, and have they changed since?
 
-For the time of a capture ``Layer`` gets a ``__getattribute__`` that records reads of attributes on the capturing thread. Globals
-and closure variables are those that the code names which ran (``watch``). Plain values and containers are compared by content,
-of other objects the fields that this code names; layers, functions, classes and arrays are compared by identity, and NumPy
-arrays by content where ``contents=True`` asks for it: once an epoch, and in each call of ``fit``, ``evaluate`` and ``predict``.
+For the time of a capture ``Layer`` gets a ``__getattribute__`` that records reads of attributes on the capturing thread. Globals,
+closure variables and defaults of arguments are those that the code names which ran (``watch``). Each dispatch has a quick look at
+them; what that leaves out, arrays and large containers, is looked into once an epoch, and in each call of ``fit``, ``evaluate``
+and ``predict`` (``look``).
 
 Nearly always nothing has changed, and identities show it: an attribute of a layer is looked at only after some attribute of
 some layer was written, everything else takes less than 0.1 us an entry at each dispatch.
@@ -11,241 +11,57 @@ some layer was written, everything else takes less than 0.1 us an entry at each 
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import enum
 import functools
-import hashlib
-import operator
 import os
 import re
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from pellucid.core import jax_compat
 from pellucid.core.jax_compat import Place
 from pellucid.core.layer import INTERNAL, Layer, is_building
-from pellucid.core.variable import Variable
 from pellucid.graph import watch
-from pellucid.graph.watch import Named, Reach
+from pellucid.graph.inside import CLOSED, PLAIN, Named, is_users
+from pellucid.graph.look import SMALL, Look, differences, shown
+from pellucid.graph.watch import Reach
 
-PLAIN = (int, float, complex, str, bytes, bool, type(None), enum.Enum, np.generic)
-_FLOATS = (float, complex, np.inexact)
-_BY_IDENTITY = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, Layer, Variable)
-_SEQUENCES = (list, tuple, set, frozenset, collections.deque)
-_DEPTH = 5
-_SMALL = 2**16  # bytes of a NumPy array that is cheap to compare
-_LARGE = 1000  # containers longer than this are compared by identity and length
 _NUMBER = re.compile(r"(np\.\w+\()?[-+]?(\d|inf|nan)[\w.+-]*\)?")  # as Python and NumPy show one
-_MOST = 10_000  # values of one look; what comes after them is compared by identity
-
-
-class _Same:
-    """Compares by identity, and keeps its object alive so that the identity stays its own."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self.value)
-
-
-class _Plain(NamedTuple):
-    kind: type
-    value: Any  # the text of a float: 0.0 and -0.0 differ, NaN and NaN do not
-
-    def __repr__(self) -> str:
-        return self.value if issubclass(self.kind, _FLOATS) else repr(self.value)
-
-
-class _Parts(NamedTuple):
-    """Of a container or an object: its type, and (how to name a part, content) of each part."""
-
-    kind: type
-    parts: list[tuple[Any, Any]]
-    form: str  # "items", "entries" or "fields"
-
-    def __repr__(self) -> str:
-        if self.form == "fields":
-            return f"{self.kind.__name__}({', '.join(f'{name}={value!r}' for name, value in self.parts)})"
-        if self.form == "entries":
-            return f"{{{', '.join(f'{key!r}: {value!r}' for key, value in self.parts)}}}"
-        inner = ", ".join(repr(value) for _, value in self.parts)
-        if issubclass(self.kind, tuple):
-            return f"({inner},)" if len(self.parts) == 1 else f"({inner})"
-        if issubclass(self.kind, set | frozenset):
-            return f"{{{inner}}}" if inner else "set()"
-        return f"[{inner}]"
-
-
-class Look:
-    """One look at values: gives their contents, and notes the identities by which a later look can tell that nothing changed.
-
-    Args:
-        named: the fields of objects, modules and classes that matter; None for all fields of objects, and no others.
-        digest: the largest NumPy array whose content is noted, in bytes.
-    """
-
-    __slots__ = ("_left", "_parents", "arrays", "digest", "fields", "generators", "items", "lengths", "named")
-
-    def __init__(self, named: Named | None = None, digest: float = 0):
-        self.named, self.digest = named, digest
-        self.fields: list[tuple[Callable[[str, Any], Any], str, Any]] = []
-        self.items: list[tuple[Any, tuple]] = []
-        self.lengths: list[tuple[Any, int]] = []
-        self.arrays: list[tuple[np.ndarray, bytes]] = []
-        self.generators: list[Any] = []
-        self._left = _MOST
-        self._parents: set[int] = set()
-
-    def unchanged(self) -> bool:
-        """Whether the same objects are still at the same places. False is no proof of a change."""
-        try:
-            return (
-                all(read(name, ...) is value for read, name, value in self.fields)
-                and all(len(held) == length for held, length in self.lengths)
-                and all(len(held) == len(items) and all(map(operator.is_, held, items)) for held, items in self.items)
-            )
-        except (ValueError, RuntimeError):  # a cell was emptied, a container changed meanwhile
-            return False
-
-    def arrays_changed(self) -> bool:
-        """Whether a NumPy array has another content."""
-        return any(_digest(array) != before for array, before in self.arrays)
-
-    def content(self, value: Any, depth: int = _DEPTH) -> Any:
-        """What to compare of a value: equal contents mean that ``call`` would read the same."""
-        if isinstance(value, PLAIN):
-            return _plain(value)
-        if isinstance(value, np.ndarray):
-            if value.nbytes <= self.digest and value.flags.writeable:
-                self.arrays.append((value, _digest(value)))
-            return _Same(value)
-        self._left -= 1
-        if isinstance(value, _BY_IDENTITY) or not depth or self._left < 0 or id(value) in self._parents:
-            return _Same(value)
-        self._parents.add(id(value))  # an object that holds itself
-        try:
-            return self._parts(value, depth - 1)
-        finally:
-            self._parents.discard(id(value))
-
-    def _parts(self, value: Any, depth: int) -> Any:
-        kind = type(value)
-        if isinstance(value, (*_SEQUENCES, dict)) and len(value) > _LARGE:
-            self.lengths.append((value, len(value)))
-            return _Same(value), len(value)
-        if isinstance(value, _SEQUENCES):
-            self.items.append((value, tuple(value)))
-            return _Parts(kind, [(i, self.content(v, depth)) for i, v in enumerate(value)], "items")
-        if isinstance(value, dict):
-            self.items += [(value, tuple(value)), (value.values(), tuple(value.values()))]
-            entries = [(k if isinstance(k, PLAIN) else _Same(k), self.content(v, depth)) for k, v in value.items()]
-            return _Parts(kind, entries, "entries")
-        if isinstance(value, functools.partial):
-            return _Parts(kind, [(i, self.content(v, depth)) for i, v in enumerate((value.func, value.args, value.keywords))], "items")
-        if isinstance(value, types.ModuleType | type):
-            return self._namespace(value, depth)
-        return self._object(value, depth)
-
-    def _namespace(self, value: Any, depth: int) -> Any:
-        """A module or class of the user's: the values in it that the code names."""
-        if self.named is None or not watch.is_users(value):
-            return _Same(value)
-        spaces = [vars(value)] if isinstance(value, types.ModuleType) else [vars(c) for c in value.__mro__ if watch.is_users(c)]
-        found: dict[str, Any] = {}
-        for space in spaces:
-            self.lengths.append((space, len(space)))
-            for name in self.named.fields:
-                if name in space and name not in found and name[:2] != "__":
-                    found[name] = space[name]
-                    self.fields.append((space.get, name, space[name]))
-        fields = [(name, self.content(v, depth if not isinstance(v, types.ModuleType | type) else 0)) for name, v in found.items()]
-        return _Same(value), _Parts(types.ModuleType, fields, "fields")
-
-    def _object(self, value: Any, depth: int) -> Any:
-        kind = type(value)
-        if watch.is_generator(value):
-            self.generators.append(value)
-            return _Same(value)
-        if kind.__module__.split(".")[0] in ("jax", "jaxlib", "optax"):
-            return _Same(value)
-        names = None if self.named is None or self.named.all else self.named.fields
-        if self.named is not None and not watch.is_users(kind) and kind not in watch.NAMESPACES:
-            if kind.__module__.split(".")[0] in sys.stdlib_module_names or not hasattr(kind, "__getattr__"):
-                return _Same(value)
-            names = None  # an object for settings from some package, whose fields are in dicts of its own
-        attributes, read = watch.fields_of(value), functools.partial(_field, value)
-        fields = {name: v for name in _slots(value) if (v := _field(value, name, ...)) is not ...}
-        self.fields += [(read, name, v) for name, v in fields.items() if names is None or name in names]
-        self.lengths.append((attributes, len(attributes)))
-        self.fields += [(attributes.get, name, v) for name, v in attributes.items() if names is None or name in names]
-        fields.update(attributes)
-        if not fields:
-            return _Same(value)
-        parts = [(name, self.content(v, depth)) for name, v in fields.items() if names is None or name in names]
-        return _Parts(kind, parts, "fields")
-
-
-def content(value: Any) -> Any:
-    """What to compare of a value whose reader is not known: all fields of an object, and the content of a small NumPy array."""
-    look = Look(digest=_SMALL)
-    found = look.content(value)
-    return (found, [digest for _, digest in look.arrays]) if look.arrays else found
-
-
-def _plain(value: Any) -> _Plain:
-    return _Plain(type(value), repr(value) if isinstance(value, _FLOATS) else value)
-
-
-def _digest(array: np.ndarray) -> bytes:
-    try:
-        data: Any = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    except (TypeError, ValueError):  # of objects
-        data = array.tobytes()
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def _field(value: Any, name: str, default: Any) -> Any:
-    try:
-        return object.__getattribute__(value, name)
-    except AttributeError:
-        return default
-
-
-def _slots(value: Any) -> list[str]:
-    slots = [vars(c).get("__slots__", ()) for c in type(value).__mro__]
-    return [name for some in slots for name in ((some,) if isinstance(some, str) else some) if name not in ("__dict__", "__weakref__")]
 
 
 # ---- Guards ----
 
 
 class Guard:
-    """One value that a graph depends on, and what it was."""
+    """One value that a graph depends on, and what it was.
 
-    __slots__ = ("_seen", "look", "place", "value")
+    Args:
+        value: of now; ``...`` where there is none.
+        named: the fields that matter of objects in it.
+        effects: whether ``call`` is about to run, and what it does to the value is to be told or undone.
+    """
 
-    def __init__(self, value: Any, named: Named | None = None, digest: float = float("inf")):
+    __slots__ = ("_inner_seen", "_seen", "inner", "look", "place", "value")
+
+    def __init__(self, value: Any, named: Named | None = None, effects: bool = False):
         self.value = value
         self.place: Place | None = None  # of the user's line that assigned it since
         self.look: Look | None = None
+        self.inner: Look | None = None  # into what the quick look leaves out
         self._seen: Any = None
-        if not isinstance(value, (*PLAIN, *_BY_IDENTITY, types.EllipsisType)):
-            self.look = Look(named, digest)
-            self._seen = self.look.content(value)
+        self._inner_seen: Any = None
+        if not isinstance(value, (*PLAIN, *CLOSED)):
+            self._look(Look(named, most_bytes=SMALL, undo=True) if effects else Look(named))
+            if not effects and self.look is not None and self.look.partial:
+                self.inner = Look(named, float("inf"), float("inf"))
+                self._inner_seen = self.inner.content(value)
+
+    def _look(self, look: Look) -> None:
+        self._seen = look.content(self.value)
+        self.look = None if look.sees_nothing else look
 
     def label(self, inside: str = "") -> str:
         """How a sentence names it, or a part of it such as ``[0]``."""
@@ -258,7 +74,7 @@ class Guard:
     @property
     def shown(self) -> str:
         """What it was, in short."""
-        return _shown(self.seen, "not set")
+        return shown(self.seen, "not set")
 
     def now(self) -> Any:
         """The value of this moment; ``...`` where there is none."""
@@ -278,40 +94,40 @@ class Guard:
         return self._seen if self.look is not None else Look().content(self.value)
 
     def changed(self) -> bool:
-        """Whether the content is another one. Equal values in other objects are noted as the ones to expect."""
+        """Whether a quick look finds another content. Equal values in other objects are noted as the ones to expect."""
         now = self.now()
         if now is self.value and (self.look is None or self.look.unchanged()):
             return False
-        look = Look(None if self.look is None else self.look.named)
-        seen = look.content(now)
-        if seen != self.seen:
+        look = Look() if self.look is None else self.look.again()
+        if look.content(now) != self.seen:
             return True
         self.value = now
         if self.look is not None:
-            look.arrays = self.look.arrays  # the same objects, which are looked into once an epoch
-            self.look, self._seen = look, seen
+            self._look(look.again())
         return False
 
-    def arrays_changed(self) -> bool:
-        """Whether the content of a NumPy array changed."""
-        return self.look is not None and self.look.arrays_changed()
+    def changed_inside(self) -> bool:
+        """Whether what a quick look leaves out has another content."""
+        return self.inner is not None and not self.inner.unchanged() and self.inner.again().content(self.now()) != self._inner_seen
 
-    def difference(self) -> tuple[str, str, str]:
-        """(the part that differs, what it was, what it is)"""
-        named = None if self.look is None else self.look.named
-        return difference(self.seen, Look(named).content(self.now()))
+    def differences(self) -> list[tuple[str, str, str]]:
+        """(the part that differs, what it was, what it is), at least one."""
+        look, seen = (self.look or Look(), self.seen) if self.inner is None else (self.inner, self._inner_seen)
+        now = look.again().content(self.now())
+        return differences(seen, now) or [("", shown(seen, "not set"), shown(now, "<deleted>"))]
 
     def is_number(self) -> bool:
         """Whether numbers have changed, which a Variable could hold: not what a Python ``if`` reads."""
-        return self.arrays_changed() or all(_NUMBER.fullmatch(text) for text in self.difference()[1:])
+        _, before, now = self.differences()[0]
+        return before == now or all(_NUMBER.fullmatch(text) for text in (before, now))
 
     def sentence(self) -> str:
         """``self.alpha changed from 0.5 to 0.9 at train.py:41``"""
         at = f" at {self.place}" if self.place else ""
-        part, before, now = self.difference()
-        if before == now:
-            return f"{self.label(part)} changed{at}" if not self.arrays_changed() else f"the content of an array in {self.label()} changed"
-        return f"{self.label(part)} changed from {before} to {now}{at}"
+        part, before, now = self.differences()[0]
+        if before != now:
+            return f"{self.label(part)} changed from {before} to {now}{at}"
+        return f"the content of {self.label(part)} changed" if self.changed_inside() else f"{self.label(part)} changed{at}"
 
 
 class AttributeGuard(Guard):
@@ -368,7 +184,7 @@ class KeysGuard(Guard):
 
 
 class VariableGuard(Guard):
-    """A global, a closure variable or a module that the code names."""
+    """A global, a closure variable, a module, a class or the default of an argument that the code names."""
 
     __slots__ = ("file", "holder", "key", "kind")
 
@@ -377,48 +193,39 @@ class VariableGuard(Guard):
         super().__init__(self.now(), *args)
 
     def label(self, inside: str = "") -> str:
-        return f"{self.kind} `{self.key}{inside}` ({os.path.basename(self.file)})"
+        function = f" of {self.holder.__name__}" if isinstance(self.holder, types.FunctionType) else ""
+        return f"{self.kind} `{self.key}{inside}`{function} ({os.path.basename(self.file)})"
 
     def now(self) -> Any:
-        if not isinstance(self.holder, types.CellType):
-            return self.holder.get(self.key, ...)
-        try:
-            return self.holder.cell_contents
-        except ValueError:  # it is empty
-            return ...
+        if isinstance(self.holder, types.CellType):
+            try:
+                return self.holder.cell_contents
+            except ValueError:  # it is empty
+                return ...
+        if isinstance(self.holder, types.FunctionType):
+            return watch.defaults_of(self.holder).get(self.key, ...)
+        return self.holder.get(self.key, ...)
 
     def put(self, value: Any) -> None:
         if isinstance(self.holder, types.CellType):
             self.holder.cell_contents = value
+        elif isinstance(self.holder, types.FunctionType):
+            watch.put_default(self.holder, self.key, value)
+        elif value is ...:
+            self.holder.pop(self.key, None)
         else:
             self.holder[self.key] = value
 
     def entry(self) -> tuple[Callable[[str, Any], Any], str, Any] | None:
         if isinstance(self.holder, types.CellType):
             return functools.partial(getattr, self.holder), "cell_contents", self.value
+        if isinstance(self.holder, types.FunctionType):
+            if self.key in (self.holder.__kwdefaults__ or ()):
+                return types.MethodType(watch.keyword_default, self.holder), self.key, self.value
+            return types.MethodType(getattr, self.holder), "__defaults__", self.holder.__defaults__  # equal to those of the others
+        if isinstance(self.holder, watch.Environment):
+            return self.holder.stored, self.key, self.holder.stored(self.key, ...)
         return self.holder.get, self.key, self.value
-
-
-def difference(before: Any, now: Any) -> tuple[str, str, str]:
-    """The innermost part in which two contents differ, and what it was and is."""
-    if isinstance(before, tuple) and isinstance(now, tuple) and len(before) == len(now) == 2 and isinstance(before[0], _Same):
-        before, now = (before[1], now[1]) if before[0] == now[0] else (before[0], now[0])  # of a module or class
-    if isinstance(before, _Parts) and isinstance(now, _Parts) and before.kind is now.kind:
-        old, new = ({str(k): (k, v) for k, v in c.parts} for c in (before, now))
-        if before.form == "fields" or (old.keys() == new.keys() and not issubclass(before.kind, set | frozenset | functools.partial)):
-            for key in [*old, *(k for k in new if k not in old)]:
-                _, a = old.get(key, (None, ...))
-                _, b = new.get(key, (None, ...))
-                if a != b:
-                    part, *texts = difference(a, b)
-                    name = f".{key}" if before.form == "fields" else f"[{(old.get(key) or new[key])[0]!r}]"
-                    return f"{name}{part}", *texts  # type: ignore[return-value]
-    return "", _shown(before, "not set"), _shown(now, "<deleted>")
-
-
-def _shown(content: Any, missing: str) -> str:
-    text = missing if content is ... or (isinstance(content, _Same) and content.value is ...) else repr(content)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class Guards:
@@ -432,7 +239,7 @@ class Guards:
     def _note(self) -> None:
         """Joins the identities of what can change without a write to a layer, so that one loop compares them."""
         together, entries = Look(), [g.entry() for g in self.guards]
-        together.fields += {(id(e[0]), e[1], id(e[2])): e for e in entries if e is not None}.values()
+        together.fields += {(e[0], e[1], id(e[2])): e for e in entries if e is not None}.values()
         self._inside = [g for g, entry in zip(self.guards, entries, strict=True) if entry is not None or g.look is not None]
         for guard in self._inside:
             if guard.look is not None:
@@ -452,16 +259,16 @@ class Guards:
         """Those that have changed.
 
         Args:
-            contents: whether the contents of NumPy arrays are compared, too.
+            contents: whether arrays and large containers are looked into, too.
         """
         changed = self._changes()
         if contents:
-            changed += [g for g in self._inside if g not in changed and g.arrays_changed()]
+            changed += [g for g in self._inside if g not in changed and g.changed_inside()]
         return changed
 
-    def arrays_changed(self) -> bool:
-        """Whether the content of a NumPy array changed."""
-        return any(g.arrays_changed() for g in self._inside)
+    def changed_inside(self) -> bool:
+        """Whether the content of an array or large container changed."""
+        return any(g.changed_inside() for g in self._inside)
 
     def _changes(self) -> list[Guard]:
         version = Layer.version
@@ -528,7 +335,7 @@ def guards_of(reads: Reads, reach: Reach | None) -> Guards:
     found: list[Guard] = [g for layer, name in wanted.values() if (g := _attribute_guard(layer, name, named)) is not None]
     found += [KeysGuard(layer) for layer in reads.dicts.values()]
     if reach is not None:
-        found += variable_guards(reach, named, ran=True)
+        found += [*variable_guards(reach, named, ran=True), *class_guards((layer for layer, _ in wanted.values()), named)]
     return Guards(found, version)
 
 
@@ -548,7 +355,7 @@ def _attribute_guard(layer: Layer, name: str, named: Named | None) -> Guard | No
         if value is ...:
             if getattr(layer, name, ...) is not ...:  # a __getattr__ of the user's answers
                 return None
-        elif not isinstance(value, (*PLAIN, list, tuple, dict, set, types.FunctionType)) or not watch.is_users(_definer(layer, name)):
+        elif (hasattr(type(value), "__get__") and type(value) is not types.FunctionType) or not is_users(_definer(layer, name)):
             return None  # properties are guarded by what they read; the library's own classes do not change
     known = layer._state.guards
     guard = known.get(name)
@@ -562,22 +369,28 @@ def _definer(layer: Layer, name: str) -> type:
     return next(c for c in type(layer).__mro__ if name in vars(c))
 
 
-def variable_guards(reach: Reach, named: Named | None, ran: bool, digest: float = float("inf")) -> list[Guard]:
-    """Guards for the globals, closure variables and imported modules that the user's code names.
+def class_guards(layers: Iterable[Layer], named: Named | None, effects: bool = False) -> list[Guard]:
+    """Guards for what the user's classes of layers hold, which ``type(self)`` and class methods read."""
+    found = []
+    for cls in dict.fromkeys(cls for kind in dict.fromkeys(map(type, layers)) for cls in kind.__mro__ if is_users(cls)):
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+        found.append(VariableGuard("class", cls.__name__, file, {cls.__name__: cls}, named, effects))
+    return [guard for guard in found if guard.look is not None]
+
+
+def variable_guards(reach: Reach, named: Named | None, ran: bool, effects: bool = False) -> list[Guard]:
+    """Guards for the globals, closure variables, defaults and imported modules that the user's code names.
 
     Args:
         reach: the code.
         named: the fields that it names.
         ran: whether only code that ran counts.
-        digest: the largest NumPy array whose content is noted.
+        effects: see ``Guard``.
     """
     found = {}
     for kind, name, file, holder in reach.variables(ran):
         if (kind, name, id(holder)) not in found:
-            guard = VariableGuard(kind, name, file, holder, named, digest)
+            guard = VariableGuard(kind, name, file, holder, named, effects)
             if not jax_compat.is_tracer(guard.value):
                 found[kind, name, id(holder)] = guard
     return list(found.values())
-
-
-__all__ = ["PLAIN", "AttributeGuard", "Guard", "Guards", "Look", "VariableGuard", "content", "difference", "guards_of"]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import jax_compat
-from pellucid.core.frame import read_variable_p
+from pellucid.core.frame import read_again, read_variable_p
 from pellucid.core.jax_compat import Literal, parts
 from pellucid.core.mode import TrainingFlag, mode_p
 
@@ -58,7 +58,7 @@ class Instantiation:
             first = eqn.invars[0] if eqn.invars and not isinstance(eqn.invars[0], Literal) else None
             name, on_mode = eqn.primitive.name, first in modes
             if eqn.primitive is read_variable_p:
-                out = [eqn.params["variable"].value]
+                out = [read_again(eqn)]
             elif eqn.primitive is mode_p and isinstance(self.training, TrainingFlag):  # part of another capture: it stays open
                 out = [self.training.value]
             elif eqn.primitive is mode_p or (name == "convert_element_type" and on_mode):

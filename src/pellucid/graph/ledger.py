@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from pellucid.core.jax_compat import Place
 from pellucid.graph.effects import Effect
 from pellucid.graph.render.ledger import html, story, table
@@ -252,7 +254,12 @@ class Ledger:
         return len(self.runs)
 
     def __getitem__(self, index: int) -> Run:
-        return self.runs[index]
+        if not isinstance(index, int | np.integer | slice) or isinstance(index, bool):
+            raise TypeError(f"ledger[{index!r}]: expected the number of a run, from 0 on, or a slice.")
+        try:
+            return self.runs[index]  # type: ignore[return-value]
+        except IndexError:
+            raise IndexError(f"ledger[{index}]: `call` of {self.name} has {len(self.runs)} runs in the ledger; expected less.") from None
 
     def __iter__(self) -> Iterator[Run]:
         return iter(list(self.runs))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -75,7 +75,12 @@ class Node:
     @property
     def parameters(self) -> int:
         """Number of elements of the layer's weights, or of the weights that an operation reads."""
-        return sum(v.size for v in (self.layer.weights if self.layer is not None else self.variables))
+        return sum(v.size for v in self.weights)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Those of the layer, or those that an operation reads by itself."""
+        return self.layer.weights if self.layer is not None else [v for v in self.variables if not getattr(v, "transient", False)]
 
     @property
     def bytes(self) -> int:
@@ -85,6 +90,28 @@ class Node:
     def __repr__(self) -> str:
         at = f" at {self.source}" if self.source else ""
         return f"<{self.kind} {self.path!r}{at}: {_listed(self.inputs)} -> {_listed(self.outputs)}>"
+
+
+class Counted:
+    """Counts the elements of weights where they are used first: of a second call of a layer, and inside it, nothing is new.
+
+    Args:
+        nodes: in the order in which they ran, a layer before what is inside it.
+    """
+
+    def __init__(self, nodes: Iterable[Node]):
+        self.new: dict[str, int] = {}  # by path; what is new inside a layer is part of what is new in it
+        self._first: dict[Variable, str] = {}
+        around: dict[str, frozenset[str]] = {"": frozenset()}
+        for node in nodes:
+            around[node.path] = around.get(node.parent, frozenset()) | {node.path}
+            self.new[node.path] = self.add(node.path, node.weights, around[node.path])
+
+    def add(self, path: str, weights: Iterable[Variable], around: Container[str] = ()) -> int:
+        """How many elements are new in weights that are used at a path, inside of others."""
+        new = [v for v in weights if v not in self._first or self._first[v] in around]
+        self._first.update(dict.fromkeys(new, path))
+        return sum(v.size for v in new)
 
 
 class Edge(NamedTuple):

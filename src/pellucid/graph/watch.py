@@ -8,11 +8,11 @@ reports calls at such a price: ``sys.setprofile`` is used only where the code na
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import dis
 import functools
+import os
 import sys
 import threading
 import types
@@ -26,10 +26,11 @@ from pellucid.core import jax_compat
 from pellucid.core.jax_compat import Place
 from pellucid.core.layer import INTERNAL, Layer
 from pellucid.core.variable import Variable
+from pellucid.graph.inside import NAMESPACES, Named, attributes_of, is_generator, is_users
+from pellucid.graph.look import LARGE
 
 enabled = True  # False captures without looking at reads and side effects, to measure what looking costs
 
-NAMESPACES = (types.SimpleNamespace, argparse.Namespace)
 _ANY_FIELD = {
     "getattr",
     "vars",
@@ -42,51 +43,54 @@ _ANY_FIELD = {
     "copy",
     "deepcopy",
 }  # read fields by no name
-_LARGE = 1000
+_ENVIRONMENT_NAMES = {"environ", "getenv"}
 _FUNCTIONS = (types.FunctionType, types.MethodType, functools.partial)
 _WRAPPERS = ("jax", "jaxlib", "functools", "contextlib")  # whose callables have `__wrapped__`
 _CHANGES = "append extend insert add update pop popitem popleft remove discard clear setdefault sort reverse appendleft fill put"
 MUTATORS = frozenset(_CHANGES.split())
 
 
-class Named(NamedTuple):
-    """The fields of objects that some code reads."""
-
-    fields: frozenset[str]
-    all: bool  # it may read others, too, for example by getattr
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_users_module(name: str) -> bool:
-    if name == "__main__":
-        return True
-    file = getattr(sys.modules.get(name), "__file__", None)
-    return name.split(".")[0] not in sys.stdlib_module_names if file is None else jax_compat.is_users_file(file)
+def defaults_of(function: types.FunctionType) -> dict[str, Any]:
+    """The defaults of a function's arguments, by name."""
+    code, given = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[: code.co_argcount]
+    return dict(zip(names[len(names) - len(given) :], given, strict=False)) | (function.__kwdefaults__ or {})
 
 
-def is_users(value: Any) -> bool:
-    """Whether a user wrote a class or a module."""
-    return _is_users_module(value.__name__ if isinstance(value, types.ModuleType) else value.__module__)
+def keyword_default(function: types.FunctionType, name: str, default: Any) -> Any:
+    """The default of an argument that is given by keyword alone."""
+    return (function.__kwdefaults__ or {}).get(name, default)
 
 
-def fields_of(value: Any) -> dict[str, Any]:
-    """The ``__dict__`` of an object, whatever its class does to find attributes; an empty one where it has none."""
-    try:
-        return object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
+def put_default(function: types.FunctionType, name: str, value: Any) -> None:
+    """Replaces the default of an argument that has one."""
+    if function.__kwdefaults__ and name in function.__kwdefaults__:
+        function.__kwdefaults__[name] = value
+        return
+    defaults = {**defaults_of(function), name: value}
+    count = len(function.__defaults__ or ())
+    function.__defaults__ = tuple(list(defaults.values())[:count])
 
 
-def is_generator(value: Any) -> bool:
-    """Whether it draws random numbers, for NumPy or for Python."""
-    return issubclass(type(value), _generators())
+class Environment:
+    """The environment variables of this process."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return os.environ.get(name, default)
+
+    def stored(self, name: str, default: Any) -> Any:
+        """The object that holds a value: the same one until it is assigned anew."""
+        stored = getattr(os.environ, "_data", None)
+        return default if stored is None else stored.get(os.environ.encodekey(name), default)  # type: ignore[attr-defined]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        os.environ[name] = value
+
+    def pop(self, name: str, default: Any) -> Any:
+        return os.environ.pop(name, default)
 
 
-@functools.cache
-def _generators() -> tuple[type, ...]:
-    import random
-
-    return random.Random, np.random.Generator, np.random.RandomState
+_ENVIRONMENT = Environment()
 
 
 # ---- What code names ----
@@ -108,6 +112,7 @@ class Text:
     stores: tuple[tuple[int, str, str], ...]  # (line, "global", "attribute" or "item", name)
     globals: frozenset[str]
     attributes: frozenset[str]  # those that it reads, and its strings, which may be names of attributes
+    strings: frozenset[str]
     modules: frozenset[str]  # that it imports
 
     def lines_of(self, name: str) -> list[int]:
@@ -157,7 +162,7 @@ def text_of(code: types.CodeType) -> Text:
             modules.add(i.argval)
     attributes = {name for load in loads for name in load.names}
     strings = {s for s in code.co_consts if isinstance(s, str) and s.isidentifier()}
-    return Text(tuple(loads), tuple(stores), frozenset(variables), frozenset(attributes | strings), frozenset(modules))
+    return Text(tuple(loads), tuple(stores), frozenset(variables), frozenset(attributes | strings), frozenset(strings), frozenset(modules))
 
 
 # ---- Which code is reached ----
@@ -220,7 +225,7 @@ class Reach:
             self._visit(value.__func__)
             self._visit(value.__self__)
         elif isinstance(value, list | tuple | set | frozenset | dict):
-            if depth and len(value) <= _LARGE:
+            if depth and len(value) <= LARGE:
                 for v in list(value.values() if isinstance(value, dict) else value):
                     self._visit(v, depth - 1)
         elif isinstance(value, functools.partial | property | staticmethod | classmethod | functools.cached_property):
@@ -236,7 +241,7 @@ class Reach:
         elif kind.__module__.split(".")[0] in _WRAPPERS:
             self._visit(getattr(value, "__wrapped__", None))
         elif is_users(kind) or kind in NAMESPACES:
-            self._spaces.append(fields_of(value))
+            self._spaces.append(attributes_of(value))
             self._class(kind, made=False)
 
     def _layer(self, layer: Layer) -> None:
@@ -312,10 +317,16 @@ class Reach:
             for name in text.modules:
                 if name in sys.modules and is_users(sys.modules[name]):
                     yield "module", name, code.co_filename, sys.modules
-            if code not in inner:  # else it belongs to a function made in this run
-                for function in [alive for reference in reached.functions if (alive := reference()) is not None]:
-                    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-                        yield "closure variable", name, code.co_filename, cell
+            if _ENVIRONMENT_NAMES & (text.globals | text.attributes):
+                for name in text.strings:
+                    yield "environment variable", name, code.co_filename, _ENVIRONMENT
+            if code in inner:  # it belongs to a function made in this run
+                continue
+            for function in [alive for reference in reached.functions if (alive := reference()) is not None]:
+                for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+                    yield "closure variable", name, code.co_filename, cell
+                for name in defaults_of(function):
+                    yield "default", name, code.co_filename, function
 
     def values(self) -> Iterator[tuple[Place, str, Any]]:
         """(place, expression, value) of what the code loads from modules and classes, such as ``time.time``."""
@@ -329,15 +340,31 @@ class Reach:
                 if value is not None:
                     yield Place(code.co_filename, load.line, code.co_name), ".".join((load.variable or "", *load.names)), value
 
-    def line_that_changes(self, name: str) -> Place | None:
-        """The line that most likely changed a variable or attribute, or what is inside it."""
+    def line_that_changes(self, *names: str) -> Place | None:
+        """The line that most likely changed a variable or attribute, or what is inside it.
+
+        Args:
+            names: on the way to it, ``("config", "count")`` for ``self.config.count``: the line that has most of them counts.
+        """
         codes = sorted(self.codes, key=lambda code: self.ran is not None and code not in self.ran)
         for wanted in (_stores, _changes, _names):
-            for code in codes:
-                lines = wanted(text_of(code), name)
-                if lines:
-                    return Place(code.co_filename, lines[0], code.co_name)
+            found = [
+                (sum(line in text_of(code).lines_of(name) for name in names[:-1]), Place(code.co_filename, line, code.co_name))
+                for code in codes
+                for line in wanted(text_of(code), names[-1])
+            ]
+            if found:
+                return max(found, key=lambda scored: scored[0])[1]  # the first of equals
         return None
+
+    def lines_of(self, name: str) -> list[Place]:
+        """The lines that load a variable or attribute."""
+        return [Place(code.co_filename, line, code.co_name) for code in self.codes for line in dict.fromkeys(text_of(code).lines_of(name))]
+
+
+def line_that_changes_something(code: types.CodeType) -> Place:
+    """The first line of a function that changes the inside of something, or the one with which it begins."""
+    return Place(code.co_filename, min(text_of(code).changing, default=code.co_firstlineno), code.co_name)
 
 
 def _stores(text: Text, name: str) -> list[int]:
@@ -456,13 +483,11 @@ def _profile(reach: Reach, heard: Heard) -> Iterator[None]:
         if what == "c_call" and frame.f_code in reach.codes:
             heard(function, _MISSING, frame)
         elif what == "call" and frame.f_back is not None and frame.f_back.f_code in reach.codes:
-            heard(frame.f_code, frame.f_locals.get("self", _MISSING) if frame.f_code.co_argcount else _MISSING, frame.f_back)
+            called = types.SimpleNamespace(__module__=frame.f_globals.get("__name__"), __qualname__=frame.f_code.co_qualname)
+            heard(called, frame.f_locals.get("self", _MISSING) if frame.f_code.co_argcount else _MISSING, frame.f_back)
 
     sys.setprofile(event)
     try:
         yield
     finally:
         sys.setprofile(None)
-
-
-__all__ = ["Load", "Named", "Reach", "Text", "calls", "enabled", "is_generator", "is_users", "text_of"]

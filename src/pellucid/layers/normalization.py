@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -58,14 +59,15 @@ class BatchNormalization(Layer):
 
     def build(self, input_shape: Any) -> None:
         shape = (size_of_axis(self, input_shape, self.axis),)
-        make = self.add_weight
-        self.gamma = make(shape, self.gamma_initializer, name="gamma", constraint=self.gamma_constraint) if self.scale else None
-        self.beta = make(shape, self.beta_initializer, name="beta", constraint=self.beta_constraint) if self.center else None
+        make = functools.partial(self.add_weight, shape, autocast=False)
+        self.gamma = make(self.gamma_initializer, name="gamma", constraint=self.gamma_constraint) if self.scale else None
+        self.beta = make(self.beta_initializer, name="beta", constraint=self.beta_constraint) if self.center else None
         self.moving_mean = self.add_weight(shape, self.moving_mean_initializer, trainable=False, name="moving_mean")
         self.moving_variance = self.add_weight(shape, self.moving_variance_initializer, trainable=False, name="moving_variance")
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         axis = self.axis % inputs.ndim
+        inputs = inputs.astype(jnp.result_type(inputs.dtype, "float32"))  # squares overflow in half precision
         others = tuple(i for i in range(inputs.ndim) if i != axis)
 
         def of_batch(x: Any) -> tuple:
@@ -84,7 +86,7 @@ class BatchNormalization(Layer):
         if self.gamma is not None:
             factor = factor * self.gamma.value
         shift = -mean * factor if self.beta is None else self.beta.value - mean * factor
-        return inputs * _along(factor, axis, inputs.ndim) + _along(shift, axis, inputs.ndim)
+        return (inputs * _along(factor, axis, inputs.ndim) + _along(shift, axis, inputs.ndim)).astype(self.compute_dtype)
 
 
 def _along(vector: Any, axis: int, ndim: int) -> Any:
@@ -121,12 +123,13 @@ class Normalization(Layer):
         super().__init__(**layer_args)
         if (mean is None) != (variance is None):
             raise ValueError(f"Normalization: mean={mean!r} and variance={variance!r}; expected both or neither.")
+        self.autocast = False  # what is to be normalized may be too large for half precision
         self.axis, self.invert = axis, invert
         self.input_mean, self.input_variance = mean, variance
 
     def build(self, input_shape: Any) -> None:
         shape = tuple(size_of_axis(self, input_shape, a) for a in self._axes(len(input_shape)))
-        given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float32"), shape)
+        given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float64"), shape)
         self.adapt_mean = self.add_weight(shape, given(self.input_mean, "zeros"), trainable=False, name="mean")
         self.adapt_variance = self.add_weight(shape, given(self.input_variance, "ones"), trainable=False, name="variance")
 
@@ -152,17 +155,16 @@ class Normalization(Layer):
         self._build_for((data,), {})
         axes = self._axes(data.ndim)
         others = tuple(i for i in range(data.ndim) if i not in axes)
-        self.adapt_mean.assign(data.mean(others, dtype="float64").astype("float32"))
-        self.adapt_variance.assign(data.var(others, dtype="float64").astype("float32"))
+        self.adapt_mean.assign(data.mean(others, dtype="float64"))
+        self.adapt_variance.assign(data.var(others, dtype="float64"))
 
     def call(self, inputs: Any) -> Any:
         axes = self._axes(inputs.ndim)
         shape = [inputs.shape[i] if i in axes else 1 for i in range(inputs.ndim)]
         mean, deviation = self.adapt_mean.value.reshape(shape), jnp.sqrt(self.adapt_variance.value).reshape(shape)
-        inputs = inputs.astype(self.dtype)
-        if self.invert:
-            return inputs * jnp.maximum(deviation, 1e-7) + mean
-        return (inputs - mean) / jnp.maximum(deviation, 1e-7)
+        inputs, deviation = inputs.astype(self.variable_dtype), jnp.maximum(deviation, 1e-7)
+        y = inputs * deviation + mean if self.invert else (inputs - mean) / deviation
+        return y.astype(self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         given = {"mean": self.input_mean, "variance": self.input_variance}

@@ -112,7 +112,7 @@ def _clone_functional(model: Any, network: Network, given: Any, cloned: _Clones,
     for step in network.steps:
         made = _repeated(model, step, fill(step.args), fill(step.kwargs), cloned, call)
         known.update(zip(jax.tree.leaves(step.outputs), jax.tree.leaves(made), strict=True))
-    return type(model)(inputs=inputs, outputs=fill(network.outputs), name=model.name, trainable=model.trainable, dtype=model.dtype)
+    return type(model)(inputs=inputs, outputs=fill(network.outputs), name=model.name, trainable=model.trainable, dtype=model.dtype_policy)
 
 
 def _repeated(model: Any, step: Step, args: tuple, kwargs: dict, cloned: _Clones, call: Callable | None) -> Any:
@@ -128,7 +128,7 @@ def _repeated(model: Any, step: Step, args: tuple, kwargs: dict, cloned: _Clones
 
 
 def _clone_sequential(model: Sequential, given: Any, cloned: _Clones) -> Sequential:
-    copy = type(model)(name=model.name, trainable=model.trainable, dtype=model.dtype)
+    copy = type(model)(name=model.name, trainable=model.trainable, dtype=model.dtype_policy)
     if given is not None or model._network is not None or model.graph is not None:
         first = _new_inputs(model, model.inputs, given) if given is None or model.graph is not None else jax.tree.leaves(given)
         copy._connect(first[0], first[0])

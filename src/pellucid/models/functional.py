@@ -312,8 +312,7 @@ class Configured(Connected):
         """
         if self._is_functional() and self._network is not None:
             return {"name": self.name, "trainable": self.trainable, **config_of_network(self._network)}
-        recorded = serialization.Recorded(*self._state.arguments)
-        return serialization.config_of(self, Layer, recorded, without=("inputs", "outputs"))
+        return self._config(without=("inputs", "outputs"))
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
@@ -342,7 +341,7 @@ class Configured(Connected):
         settings = self._machine.settings
         if settings is None:
             return None
-        if isinstance(settings.optimizer, optimizers.OptaxOptimizer):
+        if isinstance(getattr(settings.optimizer, "inner_optimizer", settings.optimizer), optimizers.OptaxOptimizer):
             explain.warn(
                 f"The optimizer of {self.name!r} is a transformation of optax, which cannot be written as plain data: what `compile` was "
                 "given is left out. Call compile on the model that is read.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import os
+import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,12 +15,14 @@ import numpy as np
 
 from pellucid import optimizers
 from pellucid.core import frame
+from pellucid.core.checks import check_flags, check_path, check_whole
 from pellucid.core.explain import filtered
 from pellucid.core.files import write_whole
 from pellucid.core.given import Given
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Held, is_calling
 from pellucid.core.variable import Variable
+from pellucid.errors import DataError
 from pellucid.graph.capture import Capture, signature_of
 from pellucid.graph.graph import Arguments, Graph, output_names
 from pellucid.graph.inputs import rows_of, specs_of_inputs
@@ -31,7 +34,7 @@ from pellucid.models.functional import Configured
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.compiled import Objective, Settings
-from pellucid.training.data import ArrayData
+from pellucid.training.data import ArrayData, is_arrays
 from pellucid.training.machine import Machine
 from pellucid.training.own_step import built_in, metrics_of, running, specs_of, unpack
 from pellucid.training.preflight import Preflight, preflight
@@ -130,6 +133,7 @@ class Model(Configured):
         run_eagerly: bool = False,
         steps_per_execution: int | str = "auto",
         jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
         nan: str | None = None,
         max_captures: int | None = None,
         on_side_effect: str = "warn",
@@ -145,31 +149,37 @@ class Model(Configured):
             run_eagerly: whether ``call`` runs in Python on every step, for debugging.
             steps_per_execution: steps in one dispatch, or "auto".
             jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
+            auto_scale_loss: whether an optimizer of a model whose policy is "mixed_float16" is put into a ``LossScaleOptimizer``.
             nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite, or another variable that
                 was so before: moving statistics, optimizer state (what metrics hold is not looked at). It names the first operation
                 that was not, and the weights are those before that batch. Memory is needed for two more copies of
-                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed.
+                weights and optimizer state. An infinite gradient that the optimizer clips is not noticed, nor is a step that loss
+                scaling leaves out, unless the scale falls below 1.
             max_captures: how often ``call`` may be captured in all, those before included. Where it would have to be once more,
                 a ``CaptureBudgetError`` says why, before ``call`` runs.
             on_side_effect: "warn" shows a ``SideEffectWarning`` for each place in ``call`` that does what compiled steps do not
-                repeat; "error" raises a ``SideEffectError``, and no weight has changed, while lists, dicts and objects that ``call``
-                changed stay so; "ignore" leaves it to the ledger.
+                repeat; "error" raises a ``SideEffectError`` and undoes what ``call`` changed of the model and of what its code names
+                (not what it wrote elsewhere: files, the screen); "ignore" leaves it to the ledger.
 
         Raises:
             ValueError: for unknown names; nothing is changed then.
         """
-        whole = isinstance(steps_per_execution, int) and not isinstance(steps_per_execution, bool)
-        if steps_per_execution != "auto" and (not whole or steps_per_execution < 1):  # type: ignore[operator]
-            raise ValueError(f"compile: steps_per_execution={steps_per_execution!r}; expected a positive whole number or 'auto'.")
-        if max_captures is not None and (isinstance(max_captures, bool) or not isinstance(max_captures, int) or max_captures < 1):
-            raise ValueError(f"compile: max_captures={max_captures!r}; expected a positive whole number or None.")
+        if steps_per_execution != "auto":
+            steps_per_execution = check_whole("compile", "steps_per_execution", steps_per_execution, or_else=" or 'auto'")
+        if max_captures is not None:
+            max_captures = check_whole("compile", "max_captures", max_captures, or_else=" or None")
+        check_flags("compile", run_eagerly=False if run_eagerly is None else run_eagerly)
+        if jit_compile not in (None, "auto"):
+            check_flags("compile", jit_compile=jit_compile)
         if nan not in (None, "raise"):
             raise ValueError(f"compile: nan={nan!r}; expected 'raise' (stop at a loss or gradient that is not finite) or None.")
         if on_side_effect not in ("warn", "error", "ignore"):
             raise ValueError(f"compile: on_side_effect={on_side_effect!r}; expected 'warn', 'error' or 'ignore'.")
-        settings = Settings(
-            optimizers.get(optimizer), loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan
-        )
+        optimizer = optimizers.get(optimizer)
+        if auto_scale_loss and self.dtype_policy.name == "mixed_float16" and not isinstance(optimizer, optimizers.LossScaleOptimizer):
+            optimizer = optimizers.LossScaleOptimizer(optimizer)
+        run_eagerly = bool(run_eagerly)
+        settings = Settings(optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan)
         settings.check_names()
         self._machine.compile(settings)
         for purpose in ("train", "test", "predict"):  # made for the settings of before
@@ -268,7 +278,7 @@ class Model(Configured):
             callbacks: objects of ``pellucid.callbacks.Callback``.
             validation_split: share of the last rows kept for validation.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)``, or something that iterates over batches.
-            shuffle: whether the rows are put in a new order in each epoch; of a ``PyDataset`` the batches.
+            shuffle: whether the rows are put in a new order in each epoch; of a ``PyDataset`` the batches. "batch" counts as True.
             class_weight: weights of classes, such as ``{0: 1.0, 1: 5.0}``, by which the rows' losses are multiplied; other classes have
                 1. "balanced" gives all classes the same weight in all. With several outputs a dict of them by output name, or a list.
             sample_weight: weight of each row in the loss, or of each time step (rows, steps); with several outputs a dict or a list.
@@ -667,15 +677,27 @@ class Model(Configured):
         Returns:
             The value where ``outputs`` is one path, else a dict of values by path.
         """
+        listed = outputs is None or isinstance(outputs, str) or (isinstance(outputs, list | tuple) and outputs)
+        if not listed or not all(isinstance(path, str) for path in outputs or ()):
+            raise ValueError(f"activations: outputs={outputs!r}; expected the path of a node, such as 'hidden2', or a list of paths.")
+        if not is_arrays(x):
+            raise DataError(f"activations: x is a {type(x).__name__}; expected an array, or a list, tuple or dict of arrays.")
+        rows = None if batch_size is None else check_whole("activations", "batch_size", batch_size, or_else=" or None")
         data = ArrayData.check(x, where="activations")
-        graph = self._machine.captures.graph_for(specs_of(data.x), data.rows, False, "activations")
-        paths = outputs if outputs is not None else [n.path for n in graph.children() if n.outputs]
-        wanted = (paths,) if isinstance(paths, str) else tuple(paths)
-        parts = self._machine.parts
-        if wanted not in parts:
-            parts[wanted] = Submodel(self, {path: path for path in wanted}, f"{self.name}_activations", graph)
-        values = loop.predict(parts[wanted]._machine, x, batch_size or data.rows, 0, None)
-        return values[paths] if isinstance(paths, str) else {path: values[path] for path in wanted}
+        captures, parts = self._machine.captures, self._machine.parts
+        graph = captures.graph_for(specs_of(data.x), data.rows, False, "activations")
+        paths = graph.values_outside() if outputs is None else [outputs] if isinstance(outputs, str) else list(outputs)
+        if not paths:
+            raise ValueError(
+                f"activations: `call` of {self.name!r} has no layer and no operation to show the value of; expected outputs='input'."
+            )
+        for key in [key for key in parts if key[0] not in captures.graphs]:
+            del parts[key]
+        key = graph, tuple(paths)
+        if key not in parts:
+            parts[key] = Submodel(self, {path: path for path in paths}, f"{self.name}_activations", graph)
+        values = loop.predict(parts[key]._machine, data, rows or data.rows, 0, None)
+        return values[outputs] if isinstance(outputs, str) else {path: values[path] for path in paths}
 
     def _build_nested(self, input_shape: Any) -> None:
         if frame.active_frame() is None and not is_calling():  # else the run that is going on makes the weights
@@ -730,6 +752,8 @@ class Model(Configured):
             Optimizer state: 52 (208 B)
             FLOPs, a row: 49
         """
+        if print_fn is not None and not callable(print_fn):
+            raise TypeError(f"summary: print_fn={print_fn!r}; expected a function that takes the text, or None for print.")
         if input_shape is None and self.graph is None and self._network is not None:
             input_shape = self.input_shape
         if input_shape is not None:
@@ -757,8 +781,14 @@ class Model(Configured):
             The path.
 
         Raises:
+            ValueError: for a name that ends otherwise than in .html.
             OSError: where the file cannot be written.
         """
+        ending = pathlib.PurePath(check_path("report", "path", path, "the name of a file, such as 'report.html'")).suffix
+        if ending.lower() not in ("", ".html", ".htm"):
+            raise ValueError(
+                f"report: path={os.fspath(path)!r}; expected a name that ends in .html. graph.save(path) draws svg and others."
+            )
         graph, phases = self.graph, self._machine.phases
         drawing = "" if graph is None else graph._repr_html_()
         history = {} if self._machine.history is None else self._machine.history.history
@@ -787,7 +817,7 @@ class Submodel(Model):
     """
 
     def __init__(self, model: Model, outputs: Any, name: str | None = None, graph: Graph | None = None):
-        super().__init__(name=name)
+        super().__init__(name=name, autocast=False)  # the graph casts its inputs itself
         if isinstance(outputs, list | tuple) and len(outputs) == 1:
             (outputs,) = outputs
         self.paths, self._tree = jax.tree.flatten(outputs)

@@ -168,7 +168,7 @@ class Connected(Layer):
     def _connect(self, inputs: Any, outputs: Any) -> None:
         """Makes the model one that goes from symbolic inputs to symbolic outputs."""
         object.__setattr__(self, "_network", Network(inputs, outputs))
-        Layer.version += 1
+        self.autocast = False  # each layer casts what it gets; the inputs are of the types that they were given
         self._state.built = True
         self._nested_layers()
 

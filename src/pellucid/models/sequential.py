@@ -82,7 +82,7 @@ class Sequential(Model):
         if len(first) == 1:
             name = first[0].name if self._network is not None else None
             layers.insert(0, input_layer(first[0], name or f"{self.name}_input"))
-        return {"name": self.name, "trainable": self.trainable, "dtype": self.dtype, "layers": layers}
+        return {"name": self.name, "trainable": self.trainable, "dtype": self._written_policy(), "layers": layers}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

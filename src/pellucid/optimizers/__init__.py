@@ -5,6 +5,7 @@ from pellucid.optimizers.adam import Adam, Adamax, AdamW, Lamb, Nadam
 from pellucid.optimizers.adaptive import Adadelta, Adafactor, Adagrad, RMSprop
 from pellucid.optimizers.descent import SGD, Lion
 from pellucid.optimizers.ftrl import Ftrl
+from pellucid.optimizers.loss_scale import LossScaleOptimizer
 from pellucid.optimizers.muon import Muon
 from pellucid.optimizers.optimizer import OptaxOptimizer, Optimizer, deserialize, get, serialize
 
@@ -19,6 +20,7 @@ __all__ = [
     "Ftrl",
     "Lamb",
     "Lion",
+    "LossScaleOptimizer",
     "Muon",
     "Nadam",
     "OptaxOptimizer",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
+from pellucid.core import dtypes
 from pellucid.optimizers.gradients import check_range
 from pellucid.optimizers.optimizer import BesideDecay, CommonArgs, Optimizer, registry
 from pellucid.optimizers.rules import Rule, approached, optax, scaled, zeros
@@ -37,7 +38,7 @@ class _Betas(Optimizer):
 
     def _step(self) -> Any:
         """The number of this update, from 1."""
-        return (self.iterations.value + 1).astype("float32")
+        return (self.iterations.value + 1).astype(dtypes.wide_floatx())
 
 
 @registry.named("adam")

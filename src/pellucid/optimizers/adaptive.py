@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
+from pellucid.core import dtypes
 from pellucid.optimizers.gradients import check_range
 from pellucid.optimizers.optimizer import CommonArgs, Optimizer, registry
 from pellucid.optimizers.rules import Rule, columns, optax, scaled
@@ -182,7 +183,7 @@ class Adafactor(Optimizer):
             return _Factors(rows, [jnp.zeros(p.shape[:-2] + p.shape[-1:], p.dtype) if p.ndim >= 2 else () for p in params], flat)
 
         def update(grads: list, state: _Factors, params: list) -> tuple[list, _Factors]:
-            step = (self.iterations.value + 1).astype("float32")
+            step = (self.iterations.value + 1).astype(dtypes.wide_floatx())
             beta_2 = 1 - step**self.beta_2_decay
             bound = jnp.minimum(rate, 1 / jnp.sqrt(step))
             rows = [self._one(g, p, r, c, v, beta_2, bound) for g, p, r, c, v in zip(grads, params, *state, strict=True)]

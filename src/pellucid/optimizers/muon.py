@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
+from pellucid.core import dtypes
 from pellucid.core.variable import Variable
 from pellucid.optimizers.gradients import check_range
 from pellucid.optimizers.optimizer import BesideDecay, Optimizer, registry
@@ -105,7 +106,7 @@ class Muon(Optimizer):
             return _State(zeros, [jnp.zeros_like(p) if adam else () for p, adam in zip(params, by_adam, strict=True)])
 
         def update(grads: list, state: _State, params: list) -> tuple[list, _State]:
-            step = (self.iterations.value + 1).astype("float32")
+            step = (self.iterations.value + 1).astype(dtypes.wide_floatx())
             adam_rate = rate * self.adam_lr_ratio * jnp.sqrt(1 - self.adam_beta_2**step) / (1 - self.adam_beta_1**step)
             rows = [
                 self._adam_step(g, m, v, adam_rate) if adam else (*self._matrix_step(g, m, rate), ())

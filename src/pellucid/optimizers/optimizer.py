@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid import ops
-from pellucid.core import explain, naming
+from pellucid.core import dtypes, explain, naming
 from pellucid.core.frame import functional
 from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
@@ -103,7 +103,7 @@ class Optimizer:
         self.iterations = self._counter("iterations")
         self.schedule: Callable | None = learning_rate if callable(learning_rate) else None
         rate = learning_rate.value if isinstance(learning_rate, Variable) else 0.0 if self.schedule else learning_rate
-        self._learning_rate = make_slot(np.asarray(rate, "float32"), f"{self.name}/learning_rate")
+        self._learning_rate = make_slot(np.asarray(rate, dtypes.wide_floatx()), f"{self.name}/learning_rate")
         self._calls = self._counter("calls")  # of `apply`, and those since the last update, while gradients are accumulated
         self._accumulated = self._counter("accumulated")
         self._undecayed: tuple | None = None
@@ -152,7 +152,7 @@ class Optimizer:
             self.schedule = value
         else:
             self.schedule = None
-            self._learning_rate.assign(jnp.asarray(value, "float32"))
+            self._learning_rate.assign(jnp.asarray(value, self._learning_rate.dtype))
 
     def _calls_made(self) -> Any:
         return (self._calls if self.gradient_accumulation_steps else self.iterations).value
@@ -160,8 +160,8 @@ class Optimizer:
     def _rate(self, call: Any = None) -> Any:
         """The learning rate of a call of ``apply`` (by default of this one), as an array."""
         if self.schedule is None:
-            return jnp.asarray(self._learning_rate.value, "float32")
-        return jnp.asarray(schedules.rate_at(self.schedule, self._calls_made() if call is None else call), "float32")
+            return self._learning_rate.value
+        return jnp.asarray(schedules.rate_at(self.schedule, self._calls_made() if call is None else call), dtypes.wide_floatx())
 
     # ---- State ----
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from pellucid.core import dtypes
 from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
 from pellucid.optimizers.gradients import check_range
@@ -63,7 +64,7 @@ def _check_steps(owner: str, **steps: Any) -> None:
 
 
 def _number(step: Any) -> Any:
-    return jnp.asarray(step).astype("float32")
+    return jnp.asarray(step).astype(dtypes.wide_floatx())
 
 
 @registry.named()
@@ -304,7 +305,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         passed = jnp.sum(jnp.asarray(step) > jnp.asarray(list(self.boundaries)), dtype="int32")
-        return jnp.asarray(list(self.values), "float32")[passed]
+        return jnp.asarray(list(self.values), dtypes.wide_floatx())[passed]
 
 
 # ---- From and to what can be saved ----

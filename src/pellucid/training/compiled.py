@@ -12,6 +12,7 @@ import numpy as np
 
 from pellucid import losses as losses_module
 from pellucid import metrics as metrics_module
+from pellucid.core import dtypes
 from pellucid.core.variable import Variable
 from pellucid.errors import did_you_mean
 from pellucid.losses import Loss
@@ -47,12 +48,13 @@ class LossTracker:
 
     def __init__(self, names: list[str]):
         self.names = names
-        self.state = Variable(np.zeros(len(names) + 1, "float32"), trainable=False, name="losses")
+        self.state = Variable(np.zeros(len(names) + 1, dtypes.wide_floatx()), trainable=False, name="losses")
         self.state.path = "losses"
         self.state.transient = True  # type: ignore[attr-defined]  # no part of what is saved
 
     def update(self, values: list[Any], rows: Any) -> None:
-        self.state.assign(self.state.value + jnp.stack([*(jnp.asarray(v, "float32") * rows for v in values), jnp.asarray(rows, "float32")]))
+        kind = self.state.dtype
+        self.state.assign(self.state.value + jnp.stack([*(jnp.asarray(v, kind) * rows for v in values), jnp.asarray(rows, kind)]))
 
     def result(self) -> dict[str, Any]:
         state = self.state.value
@@ -202,7 +204,7 @@ class Objective:
             added: what ``add_loss`` was given.
         """
         leaves, targets, weights = jax.tree.leaves(outputs), self.targets(y), self.sample_weights(sample_weight)
-        total, parts = sum(added, jnp.zeros((), "float32")) if added else None, []
+        total, parts = sum(added, jnp.zeros((), dtypes.wide_floatx())) if added else None, []
         for name, loss, factor, target, output, weight in zip(self.names, self.losses, self.weights, targets, leaves, weights, strict=True):
             if loss is None:
                 continue
@@ -258,7 +260,7 @@ class Objective:
 
     def reset(self) -> None:
         """Starts the means anew."""
-        self.tracker.state.assign(np.zeros(self.tracker.state.shape, "float32"))
+        self.tracker.state.assign(np.zeros(self.tracker.state.shape))
         for metric in (*(m.metric for m in self.metrics), *self.held):
             metric.reset_state()
 

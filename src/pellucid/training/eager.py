@@ -175,7 +175,7 @@ class EagerRunner:
         settings = self.machine.need_settings(self.caller)
         self._trained = None if again else set(variables)
         if self.purpose == "train":
-            step = steps.train_step(self._call, objective, settings.optimizer, variables)
+            step = steps.train_step(self._call, objective, settings.optimizer, variables, self.machine.layer.non_trainable_variables)
         else:
             step = steps.test_step(self._call, objective)
         with Frame() as frame:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from pellucid.core import explain, seeds
+from pellucid.core.checks import check_flags
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.errors import DataError, DataWarning, ShapeError
@@ -300,6 +301,8 @@ def fit(
     for argument in ("batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size"):
         _positive_or_none("fit", argument, locals()[argument])
     _positive("fit", "epochs", epochs)
+    if shuffle not in (None, "batch"):
+        check_flags("fit", shuffle=shuffle)
     if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int | np.integer) or initial_epoch < 0:
         raise ValueError(f"fit: initial_epoch={initial_epoch!r}; expected a whole number of at least 0.")
     if not isinstance(validation_freq, list | tuple | set):

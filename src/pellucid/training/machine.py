@@ -18,7 +18,7 @@ from pellucid.core.variable import Variable
 from pellucid.graph.cache import GraphCache, captures_of
 from pellucid.graph.graph import Graph
 from pellucid.metrics import Mean, Metric
-from pellucid.optimizers import Optimizer
+from pellucid.optimizers import LossScaleOptimizer, Optimizer
 from pellucid.training import steps
 from pellucid.training.batch_logs import BatchLogs
 from pellucid.training.compiled import Objective, Settings
@@ -47,7 +47,7 @@ class Machine:
         self.settings: Settings | None = None
         self.stop_training = False
         self.history: Any = None
-        self.parts: dict[tuple[str, ...], Any] = {}  # models of the inner values that were asked for, with their programs
+        self.parts: dict[tuple[Graph, tuple[str, ...]], Any] = {}  # models of inner values that were asked for, with their programs
         self.phases: Phases | None = None  # of the last fit
         self.loss_mean: Metric | None = None  # of steps of the user's own
         self._own_steps: dict[tuple[str, int], GraphCache] = {}
@@ -309,7 +309,8 @@ class Machine:
         watched = purpose == "train" and self.settings is not None and self.settings.nan == "raise"
         if self.own_step(purpose):
             losses = [] if self.loss_mean is None else self.loss_mean.variables
-            check = FiniteCheck([v for v in graph.writes if v.trainable], losses, self._states_of_metrics()) if watched else None
+            weights = [v for v in graph.writes if v.trainable]
+            check = FiniteCheck(weights, losses, self._states_of_metrics(), self._loss_scales(graph.writes)) if watched else None
             return Program(steps.own_step(graph, form.batch_size), tree, specs, form, None if purpose == "predict" else "last", check)
         if purpose == "predict":
             return Program(steps.predict_step(forward), tree, specs, form)
@@ -318,7 +319,7 @@ class Machine:
         told = BatchLogs(objective) if form.told else None
         used: Any = told or objective
         if purpose == "train":
-            step = steps.train_step(forward, used, self.settings.optimizer, variables)
+            step = steps.train_step(forward, used, self.settings.optimizer, variables, graph.writes)
         else:
             step = steps.test_step(forward, used)
         step = step if told is None else told.over(step)
@@ -327,7 +328,13 @@ class Machine:
 
     def finite_check(self, weights: Sequence[Variable], objective: Objective) -> FiniteCheck:
         """What a step of training must leave finite: losses, weights, and all other variables but the states of metrics."""
-        return FiniteCheck(weights, [objective.tracker.state], [*objective.variables, *self._states_of_metrics()])
+        states = [*objective.variables, *self._states_of_metrics()]
+        return FiniteCheck(weights, [objective.tracker.state], states, self._loss_scales())
+
+    def _loss_scales(self, written: Sequence[Variable] | None = None) -> list[Variable]:
+        """Of the optimizers that scale losses by themselves, where a step writes them."""
+        scales = [o.dynamic_scale for o in self.optimizers() if isinstance(o, LossScaleOptimizer)]
+        return [s for s in scales if written is None or s in set(written)]
 
     def _states_of_metrics(self) -> list[Variable]:
         return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]

@@ -34,11 +34,19 @@ class FiniteCheck:
         weights: those that the optimizer changes.
         losses: the running sums of the losses. Where they were not finite before (a validation), they tell nothing.
         metrics: states of metrics, which may hold anything.
+        scales: of losses. A step that loss scaling leaves out does no harm, and a lower scale may be the cure. It is none where the
+            scale falls below 1: then the gradients of the loss itself are not finite.
     """
 
-    def __init__(self, weights: Sequence[Variable], losses: Sequence[Variable], metrics: Iterable[Variable] = ()):
-        self.weights, self.losses = list(weights), list(losses)
-        self._known = {*self.weights, *self.losses, *metrics}
+    def __init__(
+        self,
+        weights: Sequence[Variable],
+        losses: Sequence[Variable],
+        metrics: Iterable[Variable] = (),
+        scales: Sequence[Variable] = (),
+    ):
+        self.weights, self.losses, self.scales = list(weights), list(losses), list(scales)
+        self._known = {*self.weights, *self.losses, *self.scales, *metrics}
 
     def others(self, written: Iterable[Variable]) -> list[Variable]:
         """Of the variables that a step writes, those that must stay finite beside the weights: moving statistics, optimizer state."""
@@ -46,7 +54,9 @@ class FiniteCheck:
 
     def __call__(self, before: dict, after: dict) -> Any:
         well = _are_finite([after[w] for w in self.weights])
-        for state in self.losses:
+        for scale in self.scales:
+            well &= ~((after[scale] < 1) & (after[scale] < before[scale]))
+        for state in () if self.scales else self.losses:
             if state not in after:
                 continue
             well &= jnp.isfinite(after[state]).all() | ~jnp.isfinite(before[state]).all()
@@ -204,7 +214,7 @@ def explained(program: Program, inputs: list[Any], where: str) -> NonFiniteError
     others = {outputs[v]: v.path for v in program.check.others(trace.writes) if bool(jnp.isfinite(v.array).all())}
     calls = {call.path: call.source for call in program.graph.calls} if program.graph is not None else {}
     blame = find_blame(trace.jaxpr, inputs, _input_names(program), lambda v: v.array, losses, weights, calls, others)
-    return error_for(blame, where)
+    return error_for(blame, where, scaled=bool(program.check.scales))
 
 
 def _input_names(program: Program) -> list[str]:
@@ -213,10 +223,13 @@ def _input_names(program: Program) -> list[str]:
     return [*(("x", "y", "sample_weight")[p[0].idx] + jax.tree_util.keystr(p[1:]) for p in paths), "mask", "count"]
 
 
-def error_for(blame: Blame | None, where: str) -> NonFiniteError:
+def error_for(blame: Blame | None, where: str, scaled: bool = False) -> NonFiniteError:
     """The error that tells what is to blame, and that the weights are good."""
-    what = blame.reached if blame else "the loss"
+    what = blame.reached if blame else "a gradient" if scaled else "the loss"
     found = str(blame) if blame else "Evaluated operation by operation, outside of the compiled program, every value is finite."
+    if scaled:
+        what += ", at a loss scale of 1 or less,"
+        found = str(blame) if blame else "Compute in bfloat16, whose range is that of float32 (dtype='mixed_bfloat16')."
     return NonFiniteError(
         f"{where}: {what} is not finite. {found}\nWeights and optimizer state are those before this batch; they can be used and trained.",
         blame,

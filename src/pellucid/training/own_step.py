@@ -84,7 +84,7 @@ class StepLayer(Layer):
     """
 
     def __init__(self, model: Layer, function: str):
-        super().__init__(name=function)
+        super().__init__(name=function, dtype="float32", autocast=False)
         self._of = Held(model)
         self.function = function
 

@@ -277,7 +277,9 @@ class Action:
 
 def _packed(values: list[Any], more: list[Any]) -> tuple[Any, dict[int, Any]]:
     """Scalars, and more of them at the end, as one vector: one transfer to the host instead of many."""
-    scalars = [jnp.asarray(v, "float32") for v in (*(v for v in values if jnp.ndim(v) == 0), *more)]
+    given = [*(v for v in values if jnp.ndim(v) == 0), *more]
+    kind = jnp.result_type("float32", *(v.dtype for v in map(jnp.asarray, given) if v.dtype == "float64"))
+    scalars = [jnp.asarray(v, kind) for v in given]
     return jnp.stack(scalars), {i: v for i, v in enumerate(values) if jnp.ndim(v)}
 
 

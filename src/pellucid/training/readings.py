@@ -13,7 +13,8 @@ from typing import Any
 from pellucid.core import jax_compat
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.graph.guards import PLAIN, content
+from pellucid.graph.inside import PLAIN
+from pellucid.graph.look import content
 
 _METHODS = ("call", "counted", "update_state", "result", "transformation", "__call__")  # by which the values of a step come about
 _CONSTANT = (*PLAIN, Variable, Layer, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)  # as seen from outside

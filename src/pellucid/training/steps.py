@@ -14,18 +14,31 @@ from pellucid.core.variable import Variable
 from pellucid.graph import rows as rows_module
 from pellucid.graph.graph import Graph
 from pellucid.metrics import MeanMetricWrapper
-from pellucid.optimizers import Optimizer
+from pellucid.optimizers import LossScaleOptimizer, Optimizer
 from pellucid.training.compiled import Objective
 from pellucid.training.own_step import pack
 
 Forward = Callable[[Any], tuple[Any, list[Any]]]  # inputs -> (outputs, losses that `call` added)
 
 
-def train_step(forward: Forward, objective: Objective, optimizer: Optimizer, variables: Sequence[Variable]) -> Callable:
-    """``step((x, y, sample_weight), rows, count)``: loss, gradients, update, running means."""
+def train_step(
+    forward: Forward, objective: Objective, optimizer: Optimizer, variables: Sequence[Variable], written: Sequence[Variable] = ()
+) -> Callable:
+    """``step((x, y, sample_weight), rows, count)``: loss, gradients, update, running means.
+
+    Args:
+        forward: what is computed.
+        objective: losses and metrics.
+        optimizer: that changes the variables.
+        variables: that are trained.
+        written: by the forward pass, such as moving statistics.
+    """
+    scales = isinstance(optimizer, LossScaleOptimizer)
+    statistics = [v for v in written if v not in set(variables) and jnp.issubdtype(v.dtype, jnp.floating)] if scales else []
 
     def step(batch: tuple, rows: Any, count: Any) -> dict:
         x, y, sample_weight = batch
+        before = [v.value for v in statistics]
 
         def loss_of_weights() -> tuple[Any, Any]:
             outputs, added = forward(x)
@@ -35,6 +48,10 @@ def train_step(forward: Forward, objective: Objective, optimizer: Optimizer, var
         (_, (outputs, parts)), grads = value_and_grad(loss_of_weights, variables, has_aux=True)()
         with jax.named_scope(f"optimizer:{optimizer.name}"):
             optimizer.apply(grads, variables)
+            if statistics:  # a step that is left out leaves them, too: what overflowed would stay in them
+                finite = optimizer.check_finite(grads)  # type: ignore[attr-defined]
+                for v, old in zip(statistics, before, strict=True):
+                    v.assign(jnp.where(finite, v.value, old))
         objective.tracker.update(parts, count)
         objective.update_metrics(y, outputs, sample_weight, rows)
         return {}

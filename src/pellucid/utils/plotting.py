@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pellucid.core.checks import check_flags, check_path
+from pellucid.core.layer import Layer
 from pellucid.graph import render
+from pellucid.graph.graph import Graph
 
 
 def plot_model(
@@ -41,7 +44,8 @@ def plot_model(
         The name of the file.
 
     Raises:
-        ValueError: where nothing was captured yet, or for an unknown format or direction.
+        TypeError: for what is no model.
+        ValueError: where nothing was captured yet, or for an unknown format, direction or value of an option.
         ImportError: for svg and png, where ``pellucid[plot]`` is not installed.
 
     Example:
@@ -59,18 +63,28 @@ def plot_model(
         ...     print(pathlib.Path(file).read_text().splitlines()[4])
           n0 -->|"(None, 6)"| n1
     """
-    graph = model.graph
+    graph = getattr(model, "graph", None) if isinstance(model, Layer) and hasattr(type(model), "graph") else _no_graph(model)
     if graph is None:
         raise ValueError(f"plot_model: `call` of {model.name!r} was not captured yet. Build it first: model.build((None, …)).")
-    chosen: dict[str, Any] = {
+    flags: dict[str, Any] = {
         "show_shapes": show_shapes,
         "show_dtype": show_dtype,
         "show_layer_names": show_layer_names,
-        "rankdir": rankdir,
         "expand_nested": expand_nested,
-        "dpi": dpi,
         "show_layer_activations": show_layer_activations,
         "show_trainable": show_trainable,
     }
+    check_flags("plot_model", **flags)
+    check_path("plot_model", "to_file", to_file, "the name of a file, such as 'model.svg'")
+    render.check_rankdir(rankdir, "plot_model")
+    render.check_dpi(dpi, "plot_model")
+    chosen = {**flags, "rankdir": rankdir, "dpi": dpi}
     useful = render.OPTIONS[render.format_of(to_file)]
     return render.save(graph, to_file, **{name: value for name, value in chosen.items() if name in useful})
+
+
+def _no_graph(given: Any) -> Any:
+    cure = "Draw it with graph.save(path)." if isinstance(given, Graph) else ""
+    if isinstance(given, Layer):
+        cure = "A layer is drawn as part of a model, such as pellucid.Sequential([pellucid.Input(shape), layer])."
+    raise TypeError(f"plot_model: model={given!r}; expected a Model. {cure}".rstrip())

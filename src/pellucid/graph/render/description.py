@@ -10,7 +10,7 @@ import linecache
 from typing import TYPE_CHECKING, Any
 
 from pellucid.core.jax_compat import Place
-from pellucid.graph.nodes import Node, TensorSpec
+from pellucid.graph.nodes import Counted, Node, TensorSpec
 
 if TYPE_CHECKING:
     from pellucid.graph.graph import Graph
@@ -41,7 +41,7 @@ class Box:
         parameters, flops, bytes: as a node has them.
         trainable: of a layer; None for anything else.
         activation: name of a layer's activation, or an empty text.
-        shared: whether the layer was called before.
+        shared: whether the layer was called before, or all weights that are used have been used before.
         results: paths of the boxes directly inside that give the outputs.
         weights: of a layer, or those that an operation reads.
         place: file and line of the user's call, such as ``model.py:12``, or an empty text.
@@ -139,10 +139,11 @@ class Picture:
 
 def describe(graph: Graph) -> Picture:
     """The picture of a graph."""
-    seen: set[Any] = set()
+    seen, counted = set[Any](), Counted(graph.nodes)
     boxes = [_box(n, "input") for n in graph.input_nodes]
     for node in graph.nodes:
-        boxes.append(_box(node, "operation" if node.layer is None else "layer", node.layer in seen))
+        shared = node.layer in seen or bool(node.parameters and not counted.new[node.path])
+        boxes.append(_box(node, "operation" if node.layer is None else "layer", shared))
         seen.update([node.layer] if node.layer is not None else [])
     boxes += [_box(n, "output") for n in graph.output_nodes]
     merged: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -160,10 +161,10 @@ def describe(graph: Graph) -> Picture:
     )
 
 
-def check_rankdir(rankdir: str) -> None:
+def check_rankdir(rankdir: str, where: str = "save") -> None:
     """Raises a ValueError for an unknown direction."""
     if rankdir not in ("TB", "BT", "LR", "RL"):
-        raise ValueError(f"rankdir={rankdir!r}; expected 'TB' (downwards), 'BT', 'LR' (to the right) or 'RL'.")
+        raise ValueError(f"{where}: rankdir={rankdir!r}; expected 'TB' (downwards), 'BT', 'LR' (to the right) or 'RL'.")
 
 
 def _box(node: Node, role: str, shared: bool = False) -> Box:
@@ -185,7 +186,7 @@ def _box(node: Node, role: str, shared: bool = False) -> Box:
         activation=getattr(activation, "__name__", "") if callable(activation) else "",
         shared=shared,
         results=tuple(node.results),
-        weights=tuple(_weight(v) for v in (node.variables if layer is None else layer.weights)),
+        weights=tuple(_weight(v) for v in node.weights),
         place=str(place) if place else "",
         file=place.file if place else "",
         line=_line(place) if place else "",

@@ -8,6 +8,9 @@ import pathlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from pellucid.core.checks import check_flags, check_path
 from pellucid.core.files import write_whole
 from pellucid.graph.render.description import Picture, describe
 from pellucid.graph.render.dot import dot
@@ -45,6 +48,7 @@ def save(graph: Graph, path: str | os.PathLike, format: str | None = None, **opt
     name = format_of(path, format)
     if unknown := set(options) - OPTIONS[name]:
         raise TypeError(f"save: unknown option {min(unknown)!r}; {name} takes: {', '.join(sorted(OPTIONS[name])) or 'none'}.")
+    check_flags("save", **{key: value for key, value in options.items() if key not in ("rankdir", "dpi")})
     content = WRITERS[name](describe(graph), **options)
     write_whole(path, content)
     return os.fspath(path)
@@ -66,16 +70,24 @@ def format_of(path: str | os.PathLike, format: str | None = None) -> str:
     Raises:
         ValueError: for an unknown one.
     """
+    name = check_path("save", "path", path, "the name of a file, such as 'model.svg'").lower()
     if format is not None:
-        if format not in WRITERS:
-            raise ValueError(f"format={format!r}; expected one of {', '.join(WRITERS)}.")
+        if not isinstance(format, str) or format not in WRITERS:
+            raise ValueError(f"save: format={format!r}; expected one of {', '.join(WRITERS)}.")
         return format
-    name = os.fspath(path).lower()
     ending = "model_explorer" if name.endswith(".model_explorer.json") else pathlib.Path(name).suffix.lstrip(".")
     if ending not in WRITERS or (ending == "model_explorer" and not name.endswith(".json")):
         endings = ", ".join(f".{w}" for w in WRITERS if w != "model_explorer")
-        raise ValueError(f"{os.fspath(path)!r}: expected a name that ends in {endings} or .model_explorer.json, or format='svg'.")
+        raise ValueError(
+            f"save: path={os.fspath(path)!r}; expected a name that ends in {endings} or .model_explorer.json, or format='svg'."
+        )
     return ending
+
+
+def check_dpi(dpi: Any, where: str = "save") -> None:
+    """Raises a ValueError for what is no number of points."""
+    if isinstance(dpi, bool) or not isinstance(dpi, int | float | np.number) or not 0 < dpi < float("inf"):
+        raise ValueError(f"{where}: dpi={dpi!r}; expected a positive number, such as 192 (twice the size of the svg).")
 
 
 def _as_json(picture: Picture) -> str:
@@ -87,7 +99,8 @@ def _as_model_explorer(picture: Picture) -> str:
 
 
 def _as_png(picture: Picture, dpi: float = 192, **options: Any) -> bytes:
-    return png(svg(picture, **options), dpi)
+    check_dpi(dpi)
+    return png(svg(picture, **options), float(dpi))
 
 
 WRITERS: dict[str, Callable[..., str | bytes]] = {

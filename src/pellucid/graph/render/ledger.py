@@ -17,7 +17,8 @@ _SHOWN = 12  # of a long list the first and the last few are told
 def story(ledger: Ledger, name: str) -> str:
     """When and why ``call`` of a model ran, and what was compiled, in sentences."""
     count, runs, told = ledger.call_count, list(ledger.runs), set[Any]()
-    lines = [f"`call` of {name} {_times(count, ledger.nested)}."]
+    captured = list(dict.fromkeys(f"`{r.of}`" for r in runs if r.captured))
+    lines = [f"`call` of {name} {_times(count, ledger.nested, bool(captured))}."]
     lines += [
         f"  It ran {'once' if n == 1 else f'{n} times'} as part of {outer}, whose ledger tells why." for outer, n in ledger.nested.items()
     ]
@@ -30,9 +31,12 @@ def story(ledger: Ledger, name: str) -> str:
             lines.append(f"     Inputs: {run.signature}.")
         lines += [f"     Side effect at {effect}" for effect in run.effects if effect not in told]
         told.update(run.effects)
-    if any(r.captured for r in runs):
+    if "`call`" in captured:
         lines.append("  Everything else reads the captured graph: `call` does not run again for other batch sizes,")
         lines.append("  nor for validation and predict.")
+    elif captured:
+        does = "does" if len(captured) == 1 else "do"
+        lines.append(f"  Other batch sizes read the captured graph: {' and '.join(captured)} {does} not run again for them.")
     programs = list(ledger.programs)
     if programs:
         lines.append(("1 program was" if len(programs) == 1 else f"{len(programs)} programs were") + " compiled, without a run of `call`:")
@@ -41,9 +45,9 @@ def story(ledger: Ledger, name: str) -> str:
     return "\n".join(lines)
 
 
-def _times(count: int, nested: dict[str, int]) -> str:
+def _times(count: int, nested: dict[str, int], steps: bool) -> str:
     if not count:
-        return "has not run by itself" if nested else "has not run yet"
+        return "was not needed" if steps else "has not run by itself" if nested else "has not run yet"
     return "ran once" if count == 1 else f"ran {count:,} times"
 
 
@@ -150,6 +154,10 @@ def html(ledger: Ledger) -> str:
 
 
 def _tables(ledger: Ledger) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    yield f"`call` of {ledger.name} {_times(ledger.call_count, ledger.nested)}", RUNS, run_rows(ledger)
+    yield (
+        f"`call` of {ledger.name} {_times(ledger.call_count, ledger.nested, any(r.captured for r in ledger.runs))}",
+        RUNS,
+        run_rows(ledger),
+    )
     if ledger.programs:
         yield "Programs", PROGRAMS, program_rows(ledger)

@@ -19,6 +19,7 @@ def png(svg: str, dpi: float = 192, **fonts: Any) -> bytes:
 
     Raises:
         ImportError: where the library that draws is not installed.
+        ValueError: for an image that is too large.
         RuntimeError: where the machine has no font, so that no text could be drawn.
     """
     try:
@@ -28,4 +29,9 @@ def png(svg: str, dpi: float = 192, **fonts: Any) -> bytes:
     text, nothing = (bytes(resvg_py.svg_to_bytes(svg_string=_WORD.format(_FAMILIES).replace("Mm", s), **fonts)) for s in ("Mm", " "))
     if text == nothing:
         raise RuntimeError("No font was found on this machine, so a png would have no text. Install a font, or draw svg or html.")
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=dpi / 96, **fonts))
+    try:
+        return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=dpi / 96, **fonts))
+    except ValueError as error:
+        raise ValueError(
+            f"dpi={dpi:g}: the png would be too large or too small ({error}); expected about 192. An svg has any size."
+        ) from None

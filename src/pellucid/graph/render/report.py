@@ -28,8 +28,8 @@ def report(name: str, ledger: Ledger, graph: Graph | None, drawing: str, history
     """
     effects = list(dict.fromkeys(str(effect) for run in ledger for effect in run.effects))
     sections = [
-        ("When and why call ran", f"<pre>{html.escape(ledger.story(name))}</pre>"),
-        ("Warnings", _items(effects) if effects else "<p>No side effect was detected in <code>call</code>.</p>"),
+        ("When and why <code>call</code> ran", _story(ledger.story(name))),
+        ("Side effects", _items(effects) if effects else "<p>No side effect was detected in <code>call</code>.</p>"),
         ("The graph", drawing or "<p>Nothing was captured yet: build the model, or fit it.</p>"),
         ("The last fit", _curves(history) if history else "<p>The model was not fitted yet.</p>"),
         ("Where the time went", _bars(phases, "s", 2) if phases else "<p>The model was not fitted yet.</p>"),
@@ -41,6 +41,13 @@ def report(name: str, ledger: Ledger, graph: Graph | None, drawing: str, history
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>\n'
         f"<body><main><h1>{title}</h1>\n{body}\n</main></body></html>\n"
     )
+
+
+def _story(text: str) -> str:
+    """Its lines; where one is broken, it goes on below its own beginning."""
+    lines = ((line, len(line) - len(line.lstrip()) + 2) for line in text.splitlines())
+    spans = (f'<span style="padding-left:{n}ch;text-indent:-{n}ch">{html.escape(line)}\n</span>' for line, n in lines)
+    return f"<pre>{''.join(spans)}</pre>"
 
 
 def _items(texts: Iterable[str]) -> str:
@@ -62,27 +69,28 @@ def _curve(name: str, training: Sequence[Any], validation: Sequence[Any]) -> str
     values = [float(v) for v in (*training, *validation) if _is_number(v)]
     if not values:
         return ""
-    low, high = min(values), max(values)
-    room = (high - low) or abs(high) or 1.0
-    epochs = max(len(training), len(validation))
+    low, high, epochs = min(values), max(values), max(len(training), len(validation))
+    bottom, top, right = _HEIGHT - _MARGIN, _MARGIN, _WIDTH - _MARGIN
+
+    def at(value: float, first: float, last: float, start: float, end: float) -> float:
+        return (start + end) / 2 if first == last else start + (end - start) * (value - first) / (last - first)
 
     def line(series: Sequence[Any], kind: str) -> str:
         points = [
-            (
-                _LEFT + (_WIDTH - _LEFT - _MARGIN) * (i / max(1, epochs - 1)),
-                _HEIGHT - _MARGIN - (_HEIGHT - 2 * _MARGIN) * (float(v) - low) / room,
-            )
-            for i, v in enumerate(series)
-            if _is_number(v)
+            (at(epoch, 1, epochs, _LEFT, right), at(float(value), low, high, bottom, top))
+            for epoch, value in enumerate(series, 1)
+            if _is_number(value)
         ]
         dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2"/>' for x, y in points)
         return f'<g class="{kind}"><polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>{dots}</g>'
 
-    axes = (
-        f'<path class="axis" d="M{_LEFT} {_MARGIN}V{_HEIGHT - _MARGIN}H{_WIDTH - _MARGIN}"/>'
-        f'<text x="{_LEFT - 6}" y="{_MARGIN + 4}" text-anchor="end">{high:.4g}</text>'
-        f'<text x="{_LEFT - 6}" y="{_HEIGHT - _MARGIN}" text-anchor="end">{low:.4g}</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 6}">1</text><text x="{_WIDTH - _MARGIN}" y="{_HEIGHT - 6}" text-anchor="end">{epochs}</text>'
+    texts: list[tuple[float, float, str, str]] = []
+    texts += [(_LEFT - 6, at(v, low, high, bottom, top) + 4, "end", f"{v:.4g}") for v in dict.fromkeys((high, low))]
+    texts += [
+        (at(e, 1, epochs, _LEFT, right), _HEIGHT - 6, "middle", f"epoch {e}" if e == 1 else str(e)) for e in dict.fromkeys((1, epochs))
+    ]
+    axes = f'<path class="axis" d="M{_LEFT} {top}V{bottom}H{right}"/>' + "".join(
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>' for x, y, anchor, text in texts
     )
     drawn = line(training, "training") + (line(validation, "validation") if validation else "")
     legend = '<span class="training">training</span>' + (' <span class="validation">validation</span>' if validation else "")
@@ -106,7 +114,7 @@ def _is_number(value: Any) -> bool:
 def _bars(values: dict[str, float], unit: str, digits: int) -> str:
     total = sum(values.values()) or 1.0
     rows = [
-        f"<tr><th>{html.escape(name)}</th><td>{value:,.{digits}f} {unit}</td><td>{value / total:.0%}</td>"
+        f'<tr><th>{html.escape(name)}</th><td class="number">{value:,.{digits}f} {unit}</td><td class="number">{value / total:.0%}</td>'
         f'<td class="bar"><i style="width:{100 * value / total:.1f}%"></i></td></tr>'
         for name, value in values.items()
     ]
@@ -119,11 +127,15 @@ def _work(graph: Graph) -> str:
     nodes: list[Node] = [n for n in graph.nodes if n.path not in inner]
     flops, size = sum(n.flops for n in nodes) or 1.0, sum(n.bytes for n in nodes) or 1
     rows = [
-        f"<tr><th>{html.escape(n.path)}</th><td>{html.escape(n.kind)}</td><td>{n.flops:,.0f}</td><td>{n.flops / flops:.0%}</td>"
-        f"<td>{n.bytes:,}</td><td>{n.bytes / size:.0%}</td><td>{html.escape(str(n.source or ''))}</td></tr>"
+        f"<tr><th>{html.escape(n.path)}</th><td>{html.escape(n.kind)}</td>"
+        + "".join(
+            f'<td class="number">{cell}</td>'
+            for cell in (f"{n.flops:,.0f}", f"{n.flops / flops:.0%}", f"{n.bytes:,}", f"{n.bytes / size:.0%}")
+        )
+        + f"<td>{html.escape(str(n.source or ''))}</td></tr>"
         for n in sorted(nodes, key=lambda n: (-n.flops, -n.bytes))[:_SLOWEST]
     ]
-    head = "<tr><th>node</th><th>kind</th><th>FLOPs</th><th></th><th>bytes of outputs</th><th></th><th>line</th></tr>"
+    head = "<tr><th>node</th><th>kind</th><th colspan=2>FLOPs</th><th colspan=2>bytes of outputs</th><th>line</th></tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 
@@ -134,11 +146,13 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0; }
 main { max-width: 72rem; margin: 2rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.8rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem; }
-pre { white-space: pre-wrap; font: 13px/1.5 ui-monospace, monospace; margin: 0; }
+pre { white-space: pre-wrap; font: 13px/1.5 ui-monospace, monospace; margin: 0; } pre span { display: block; }
+code { font-family: ui-monospace, monospace; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .9rem .2rem 0; font-variant-numeric: tabular-nums; }
-th { font-weight: 500; } td.bar { width: 20rem; } td.bar i { display: block; height: .7rem; background: var(--one); border-radius: 2px; }
+th { font-weight: 500; } td.number { text-align: right; }
+td.bar { width: 20rem; } td.bar i { display: block; height: .7rem; background: var(--one); border-radius: 2px; }
 .curves { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } figcaption { color: var(--soft); }
-svg { width: 420px; max-width: 100%; } svg text { font-size: 11px; fill: var(--soft); } .axis { fill: none; stroke: var(--line); }
+svg { width: 370px; max-width: 100%; } svg text { font-size: 11px; fill: var(--soft); } .axis { fill: none; stroke: var(--line); }
 polyline { fill: none; stroke-width: 2; } g.training { stroke: var(--one); fill: var(--one); }
 g.validation { stroke: var(--two); fill: var(--two); } span.training { color: var(--one); } span.validation { color: var(--two); }
 iframe { width: 100%; border: 1px solid var(--line); border-radius: 6px; }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pellucid.core import dtypes
+from pellucid.core.checks import check_flags, check_whole
 from pellucid.core.layer import Layer
-from pellucid.graph.nodes import Node
+from pellucid.graph.nodes import Counted, Node
 
 if TYPE_CHECKING:
     from pellucid.graph.graph import Graph
@@ -51,19 +54,26 @@ def summary_text(
         optimizer_state: number of elements and bytes, None where there is no optimizer.
 
     Raises:
-        ValueError: for a ``layer_range`` that fits no rows.
+        ValueError: for a ``layer_range`` that fits no rows, a width that is none, what is neither true nor false.
     """
-    rows = [] if graph is None else _rows(graph, _chosen(graph, layer_range), expand_nested)
+    check_flags("summary", expand_nested=expand_nested, show_trainable=show_trainable)
+    width = 100 if width is None else check_whole("summary", "line_length", width)
+    if layer_range is not None and graph is None:
+        raise ValueError(
+            f"summary: layer_range={layer_range!r}, and `call` was not captured yet; expected input_shape, too, or a built model."
+        )
+    counted = Counted([] if graph is None else graph.nodes)
+    rows = [] if graph is None else _rows(graph, _chosen(graph, layer_range), expand_nested, counted)
     others = layer._flatten_layers()[1:] if graph is None else graph.uncalled
-    rows += [_other(x, "not built" if graph is None else "not called") for x in others]
-    parts = [_table(f"Model: {layer.name!r}", rows, width or 100, show_trainable, flops=graph is not None)]
+    rows += [_other(x, "not built" if graph is None else "not called", counted) for x in others]
+    parts = [_table(f"Model: {layer.name!r}", rows, width, show_trainable, flops=graph is not None)]
     if graph is None:
         parts.append(_UNBUILT)
     parts.append(_totals(layer, graph, optimizer_state))
     return "\n\n".join(parts)
 
 
-def _rows(graph: Graph, chosen: list[Node], expand_nested: bool) -> list[_Row]:
+def _rows(graph: Graph, chosen: list[Node], expand_nested: bool, counted: Counted) -> list[_Row]:
     kept = {n.path for n in chosen}
     rows = [_Row(f"{n.path} (Input)", _shapes(n)) for n in graph.input_nodes if n.path in kept]
     called: set[Layer] = set()
@@ -71,23 +81,30 @@ def _rows(graph: Graph, chosen: list[Node], expand_nested: bool) -> list[_Row]:
     for node in graph.nodes:
         around[node.path] = around.get(node.parent, node.path)
         if around[node.path] in kept and (expand_nested or not node.depth):
-            rows.append(_row(node, node.layer in called))
+            rows.append(_row(node, _number(node.parameters, counted.new[node.path], node.layer in called)))
         called.update([node.layer] if node.layer is not None else [])
     return rows
 
 
-def _row(node: Node, shared: bool) -> _Row:
+def _row(node: Node, count: str) -> _Row:
     step = "  " * node.depth + node.name
     sources = ", ".join(_seen_from(node, path) for path in node.connected_to)
     flops = compact(node.flops)
     if node.layer is None:
-        return _Row(f"{'  ' * node.depth}· {node.name}", _shapes(node), sources, f"{node.parameters:,}" if node.parameters else "", flops)
-    count = "shared" if shared else f"{node.parameters:,}"
+        return _Row(f"{'  ' * node.depth}· {node.name}", _shapes(node), sources, count if node.parameters else "", flops)
     return _Row(f"{step} ({node.kind})", _shapes(node), sources, count, flops, "yes" if node.layer.trainable else "no")
 
 
-def _other(layer: Layer, state: str) -> _Row:
-    count = f"{_count(layer.weights):,}" if layer.built else "?"
+def _number(parameters: int, new: int, called_before: bool = False) -> str:
+    """What is new, and whether there are others, which a row above has."""
+    if called_before or (parameters and not new):
+        return "shared"
+    return f"{new:,}" if new == parameters else f"{new:,} + shared"
+
+
+def _other(layer: Layer, state: str, counted: Counted) -> _Row:
+    around = set(itertools.accumulate(layer.path.split("/"), "{}/{}".format))
+    count = _number(_count(layer.weights), counted.add(layer.path, layer.weights, around)) if layer.built else "?"
     return _Row(f"{layer.path} ({type(layer).__name__})", state, "", count, "", "yes" if layer.trainable else "no")
 
 
@@ -96,15 +113,25 @@ def _chosen(graph: Graph, layer_range: Sequence[str] | None) -> list[Node]:
     nodes = [*graph.input_nodes, *graph.children()]
     if layer_range is None:
         return nodes
-    if isinstance(layer_range, str) or len(layer_range) != 2 or not all(isinstance(x, str) for x in layer_range):
-        raise ValueError(f"summary: layer_range={layer_range!r}; expected the names of the first and the last layer, such as ('a', 'b').")
-    first, last = ([i for i, n in enumerate(nodes) if re.fullmatch(x, n.path)] for x in layer_range)
+    first, last = ([i for i, n in enumerate(nodes) if pattern.fullmatch(n.path)] for pattern in _patterns(layer_range))
     for found, wanted in ((first, layer_range[0]), (last, layer_range[1])):
         if not found:
             raise ValueError(f"summary: layer_range has {wanted!r}; the layers are: {', '.join(n.path for n in nodes)}.")
     if first[0] > last[-1]:
         raise ValueError(f"summary: layer_range={tuple(layer_range)!r}; {layer_range[0]!r} is called after {layer_range[1]!r}.")
     return nodes[first[0] : last[-1] + 1]
+
+
+def _patterns(layer_range: Any) -> list[re.Pattern]:
+    pair = isinstance(layer_range, list | tuple) and len(layer_range) == 2 and all(isinstance(x, str) for x in layer_range)
+    if not pair:
+        raise ValueError(f"summary: layer_range={layer_range!r}; expected the names of the first and the last layer, such as ('a', 'b').")
+    try:
+        return [re.compile(x) for x in layer_range]
+    except re.error as error:
+        raise ValueError(
+            f"summary: layer_range={layer_range!r} holds no regular expression ({error}); expected names or patterns, such as 'block.*'."
+        ) from None
 
 
 def _table(title: str, rows: Iterable[_Row], width: int, show_trainable: bool, flops: bool) -> str:
@@ -150,7 +177,8 @@ def _seen_from(node: Node, path: str) -> str:
 
 
 def _shapes(node: Node) -> str:
-    return "\n".join(str(spec.shape) for spec in node.outputs)
+    usual = dtypes.floatx()  # other floats are worth a word
+    return "\n".join(f"{s.shape} {s.dtype}" if s.dtype in dtypes.FLOATS and s.dtype != usual else str(s.shape) for s in node.outputs)
 
 
 def _count(variables: Iterable[Any]) -> int:

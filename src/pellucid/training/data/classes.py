@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from pellucid.core import dtypes
 from pellucid.errors import did_you_mean
 
 
@@ -109,7 +110,7 @@ def _times(weights: Any, y: Any, sample_weight: Any, where: str) -> np.ndarray:
         made[classes == number] = weight
     if sample_weight is None:
         return made
-    given = np.asarray(sample_weight, "float32")
+    given = np.asarray(sample_weight, dtypes.wide_floatx())
     return made * given.reshape(*given.shape, *[1] * (made.ndim - given.ndim))
 
 
