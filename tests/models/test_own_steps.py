@@ -144,6 +144,10 @@ def test_what_an_optimizer_computes_with_may_be_assigned():
     before = values(model)
     model.optimizer.momentum, model.optimizer.learning_rate = 0.0, 0.1
     model.fit(X, Y, verbose=0, batch_size=70, shuffle=False)
+    assert [run.of for run in model.ledger] == ["call", "train_step", "train_step"]
+    assert model.ledger[-1].sentence == (
+        "captured again because a number or setting that losses, metrics or the optimizer hold has changed"
+    )
     twin = Net()
     twin.build((None, 3))
     for variable, value in zip(twin.variables, before, strict=True):

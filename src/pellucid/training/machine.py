@@ -136,7 +136,9 @@ class Machine:
         assert function is not None
         with self._lock:
             if key not in self._own_steps:
-                self._own_steps[key] = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function)
+                known = any(of == purpose and cache.last is not None for (of, _), cache in self._own_steps.items())
+                because = "a number or setting that losses, metrics or the optimizer hold has changed" if known else None
+                self._own_steps[key] = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function, because)
             cache = self._own_steps[key]
         cache.on_side_effect = self.captures.on_side_effect
         return cache
