@@ -154,10 +154,9 @@ class Machine:
         captures = self.own_captures(purpose, readings)
         if not self.layer.built and not getattr(self.layer.call, "is_built_in", False):
             self.captures.graph_for(batch[0], batch_size, purpose == "train", caller)
-        known = set(self.layer.trainable_variables)
         graph = captures.graph_for(pack(*batch), batch_size, False, caller)
-        if not known.issuperset(self.layer.trainable_variables):
-            captures.drop(graph, f"the first run made weights, which `{captures.of}` did not know beforehand")
+        if graph.looked_too_early is not None:
+            captures.drop(graph, f"the first run made weights after it had looked at them, at {graph.looked_too_early}")
             graph = captures.graph_for(pack(*batch), batch_size, False, caller)
         return graph
 
