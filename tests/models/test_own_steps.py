@@ -131,6 +131,7 @@ def test_a_step_is_captured_again_only_for_what_it_read():
     assert model.fit(X, Y, verbose=0).history["scale"] == [3.0]
     assert counts == (1, 2)
     assert "`self.scale` changed from 1.0 to 3.0" in model.ledger[-1].sentence
+    assert f"that of run {len(model.ledger)} of `train_step`" in model.ledger.story()
     model.hidden.trainable = False
     before = model.hidden.kernel.numpy()
     model.fit(X, Y, verbose=0)

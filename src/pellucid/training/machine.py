@@ -254,7 +254,7 @@ class Machine:
     def _reason(self, purpose: str, made: Made, graph: Graph, use: str) -> str:
         """Why a program is compiled, which is noted as the last one with its purpose."""
         before, self._made[purpose] = self._made.get(purpose), made
-        changed = why(before, made, self.captures.ledger.number_of(graph))
+        changed = why(before, made, self.captures.ledger.run_of(graph))
         return f"compiled again for {use}, because {changed}" if changed else f"compiled for {use}"
 
     def _number_of_graph(self, graph: Graph) -> int:
