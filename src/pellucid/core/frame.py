@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import jax_compat
+from pellucid.core.growing import Growing
 from pellucid.errors import CaptureError
 
 _active: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("pellucid_frame", default=None)
@@ -254,14 +255,19 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
         >>> float(value), grads[0].tolist()
         (13.0, [4.0, 6.0])
     """
-    variables = list(variables)
+    given = variables if isinstance(variables, Growing) else list(variables)
 
     def run(*args: Any, **kwargs: Any) -> tuple[Any, list]:
         writes: list = []
+        if isinstance(given, Growing):  # what `function` reads may be made in its only run: it is differentiated afterwards
+            run_once = Traced(functools.partial(function, **kwargs), *jax.tree.map(jax.typeof, args)).run
+            compute, variables = lambda *args, **_: run_once(*args), given.now()
+        else:
+            compute, variables = function, given
 
         def pure(values: list) -> tuple[Any, tuple]:
             with Frame(dict(zip(variables, values, strict=True)), cache="gradient") as frame:
-                out = function(*args, **kwargs)
+                out = compute(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
                 writes[:] = frame.written
                 return loss, (aux, [frame.values[v] for v in writes])

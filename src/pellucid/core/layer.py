@@ -20,6 +20,7 @@ from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, poli
 from pellucid.core.arrays import array_seen
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
+from pellucid.core.growing import Growing
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError, ShapeError
 
@@ -473,31 +474,22 @@ class Layer:
     @property
     def variables(self) -> list[Variable]:
         """All variables of the layer and of those nested in it, trainable ones first in each layer."""
-        found: dict[Variable, None] = {}
-        for layer in self._flatten_layers():
-            own = layer._own_variables()
-            found.update(dict.fromkeys([*(v for v in own if v.trainable), *(v for v in own if not v.trainable)]))
-        return list(found)
+        return self._asked(self._all_variables, False)
 
     @property
     def weights(self) -> list[Variable]:
         """The variables that are saved: all but the states of random generators and metrics."""
-        return [v for v in self.variables if not getattr(v, "transient", False)]
+        return self._asked(self._saved, False)
 
     @property
     def trainable_variables(self) -> list[Variable]:
         """The variables that an optimizer may change now."""
-        found: dict[Variable, None] = {}
-        for layer in self._flatten_layers():
-            if layer.trainable:
-                found.update(dict.fromkeys(v for v in layer._own_variables() if v.trainable))
-        return list(found)
+        return self._asked(self._trained)
 
     @property
     def non_trainable_variables(self) -> list[Variable]:
         """The other variables."""
-        trainable = set(self.trainable_variables)
-        return [v for v in self.variables if v not in trainable]
+        return self._asked(lambda: _without(self._all_variables(), self._trained()), False)
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -507,8 +499,31 @@ class Layer:
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The other weights."""
-        trainable = set(self.trainable_variables)
-        return [v for v in self.weights if v not in trainable]
+        return self._asked(lambda: _without(self._saved(), self._trained()), False)
+
+    def _asked(self, find: Callable[[], list[Variable]], by_anybody: bool = True) -> list[Variable]:
+        """What ``find`` gives; where a step of the user's own is captured that may yet make weights of this layer, a list that grows."""
+        known = getattr(frame.observer(), "growing", None)
+        if known is None or all(layer.built for layer in self._flatten_layers()):
+            return find()
+        return Growing(find, known, by_anybody)
+
+    def _all_variables(self) -> list[Variable]:
+        found: dict[Variable, None] = {}
+        for layer in self._flatten_layers():
+            own = layer._own_variables()
+            found.update(dict.fromkeys([*(v for v in own if v.trainable), *(v for v in own if not v.trainable)]))
+        return list(found)
+
+    def _saved(self) -> list[Variable]:
+        return [v for v in self._all_variables() if not getattr(v, "transient", False)]
+
+    def _trained(self) -> list[Variable]:
+        found: dict[Variable, None] = {}
+        for layer in self._flatten_layers():
+            if layer.trainable:
+                found.update(dict.fromkeys(v for v in layer._own_variables() if v.trainable))
+        return list(found)
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights as NumPy arrays, in the order of ``weights``."""
@@ -654,6 +669,11 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _without(variables: list[Variable], others: list[Variable]) -> list[Variable]:
+    left = set(others)
+    return [v for v in variables if v not in left]
 
 
 class Held:

@@ -41,10 +41,11 @@ class GraphCache:
         layer: that is captured.
         ledger: where runs are entered, one of its own by default.
         of: what its ``call`` stands for: a step of the user's own, such as "train_step", has graphs as well.
+        because: why the first capture is none of the first, where other graphs of the same did not serve.
     """
 
-    def __init__(self, layer: Layer, ledger: Ledger | None = None, of: str = "call"):
-        self.layer, self.of = layer, of
+    def __init__(self, layer: Layer, ledger: Ledger | None = None, of: str = "call", because: str | None = None):
+        self.layer, self.of, self._because = layer, of, because
         self.ledger = Ledger(type(layer).__name__) if ledger is None else ledger
         self.graphs: list[Graph] = []
         self.max_captures: int | None = None
@@ -249,6 +250,8 @@ class GraphCache:
         dropped = self._dropped.get((signature, training)) or self._dropped.get((signature, None))
         if dropped is not None:
             return dropped
+        if self._signature is None and self._because is not None:
+            return Reason.ATTRIBUTE, self._because
         if self._signature is None:
             return Reason.FIRST, ""
         if graph is None:

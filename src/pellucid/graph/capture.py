@@ -19,6 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 from pellucid.core import jax_compat, naming, seeds
 from pellucid.core.explain import is_of_formatting
 from pellucid.core.frame import Frame, Traced, observer, require_frame_trace
+from pellucid.core.growing import Growing
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureError
@@ -44,6 +45,7 @@ class Capture:
         self.loss_count = 0
         self._losses_of: dict[Layer, list[Any]] = {}
         self.frame: Frame | None = None
+        self.growing: list[Growing] | None = None if of_call else []  # the lists of variables that the step has asked for
         self._stack: list[tuple[Layer, str]] = []
         self._times: dict[str, int] = {}
         self._thread = threading.get_ident()
@@ -128,6 +130,10 @@ class Capture:
         self._losses_of.clear()
         self.loss_count = len(losses)
         return losses
+
+    def looked_too_early(self) -> str | None:
+        """Where a step looked at variables of which it made more afterwards."""
+        return next((str(variables.place) for variables in self.growing or () if variables.has_missed()), None)
 
     # ---- The mode and the sizes ----
 
@@ -280,6 +286,7 @@ def _attempt(
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
         training_place=capture.training_place,
+        looked_too_early=capture.looked_too_early(),
     )
     return graph, seen
 

@@ -117,6 +117,7 @@ class Graph:
     size_guards: list[SizeGuard]
     training: bool | None  # the only mode that it is good for, None where it is good for both
     training_place: Place | None = None
+    looked_too_early: str | None = None  # the line of a step of the user's own; see ``Capture.looked_too_early``
 
     # ---- Use ----
 

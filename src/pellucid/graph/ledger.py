@@ -230,10 +230,10 @@ class Ledger:
                 run.programs.append(program)
         return program
 
-    def number_of(self, graph: Any) -> int | None:
-        """Which run, counted from 1, a graph came from."""
+    def run_of(self, graph: Any) -> str | None:
+        """Which run, counted from 1, a graph came from: such as "run 2 of `call`"."""
         with self._lock:
-            return next((i for i in range(len(self.runs), 0, -1) if self.runs[i - 1].graph is graph), None)
+            return next((f"run {i} of `{run.of}`" for i, run in reversed(list(enumerate(self.runs, 1))) if run.graph is graph), None)
 
     def ran_inside(self, name: str) -> None:
         """Notes a run that is part of a run of another model."""

@@ -64,6 +64,9 @@ class Model(Configured):
     """
 
     _machine: Machine
+    train_function: Any = None
+    test_function: Any = None
+    predict_function: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Model:
         model = super().__new__(cls, *args, **kwargs)
@@ -179,6 +182,8 @@ class Model(Configured):
         settings = Settings(optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan)
         settings.check_names()
         self._machine.compile(settings)
+        for purpose in ("train", "test", "predict"):  # made for the settings of before
+            vars(self).pop(f"{purpose}_function", None)
         self._machine.captures.max_captures, self._machine.captures.on_side_effect = max_captures, on_side_effect
 
     @Given
@@ -368,13 +373,54 @@ class Model(Configured):
             self._machine.objective.reset()
         self._machine.reset_own_metrics()
 
+    # ---- A step at a time ----
+
+    @built_in
+    def make_train_function(self, force: bool = False) -> Any:
+        """Sets (and returns) ``train_function``: ``model.train_function(iterator)`` trains with the next batch and gives the logs.
+
+        ``fit`` needs no such function. Where a model overrides this method and wraps ``train_function``, or sets one of its own, ``fit``
+        calls that on each batch, one step in a dispatch. It may also be of the form of Keras on JAX,
+        ``train_function(state, iterator)``, which gives ``(logs, state)``.
+
+        Args:
+            force: whether a function that is there is replaced.
+
+        Example:
+            >>> import numpy as np, pellucid
+            >>> model = pellucid.Sequential([pellucid.layers.Dense(1)])
+            >>> model.compile("sgd", "mse")
+            >>> model.make_train_function()
+            <...>
+            >>> list(model.train_function(iter([(np.ones((4, 3)), np.ones((4, 1)))])))
+            ['loss']
+        """
+        return self._make_function("train", force)
+
+    @built_in
+    def make_test_function(self, force: bool = False) -> Any:
+        """Sets (and returns) ``test_function``, for ``evaluate``; see ``make_train_function``."""
+        return self._make_function("test", force)
+
+    @built_in
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Sets (and returns) ``predict_function``, which gives the outputs; see ``make_train_function``."""
+        return self._make_function("predict", force)
+
+    def _make_function(self, purpose: str, force: bool) -> Any:
+        name = f"{purpose}_function"
+        if force or getattr(self, name) is None:
+            setattr(self, name, loop.step_function(self._machine, purpose))
+        return getattr(self, name)
+
     # ---- Steps, which may be overridden ----
 
     @built_in
     def train_step(self, data: Any) -> dict[str, Any]:
         """One step of training. Override it: it is captured once, as ``call`` is, and compiled.
 
-        In it ``self(x)`` uses the captured graph of ``call``. ``train_step(self, state, data)``, which returns ``(logs, state)``, is
+        In it ``self(x)`` uses the captured graph of ``call``. A smaller last batch is never filled up with further rows, as it is where
+        the step is built in: a second program is compiled for it. ``train_step(self, state, data)``, which returns ``(logs, state)``, is
         understood as well, as in Keras on JAX.
 
         Args:

@@ -27,6 +27,7 @@ from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source, is_ar
 from pellucid.training.data.classes import weigher
 from pellucid.training.data.stream import JOINED, Kind
 from pellucid.training.eager import EagerRunner
+from pellucid.training.functions import FunctionRunner, StepFunction, function_of
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
 from pellucid.training.phases import Phases
@@ -408,14 +409,19 @@ def _warn(message: str) -> None:
     explain.warn(message, DataWarning)
 
 
-def _runner(machine: Machine, purpose: str, source: Source, caller: str, callbacks: CallbackList | None = None) -> Any:
-    """What runs the batches of a source, in dispatches that callbacks allow."""
+def _runner(
+    machine: Machine, purpose: str, source: Source, caller: str, callbacks: CallbackList | None = None, by_function: bool = True
+) -> Any:
+    """What runs the batches of a source, in dispatches that callbacks allow; where the user has a function for it, by that."""
     told, each_step = (callbacks is not None and callbacks.listens(purpose, to_each_step=each) for each in (False, True))
     runner: Any = (
         EagerRunner(machine, purpose, source.sample, source.batch_size, caller, told)
         if machine.settings is not None and machine.settings.run_eagerly
         else Runner(machine, purpose, source, caller, each_step, told)
     )
+    function = function_of(machine.layer, purpose) if by_function else None
+    if function is not None:
+        runner = FunctionRunner(runner, machine.layer, function)
     source.open(runner.plan())
     return runner
 
@@ -636,14 +642,23 @@ def _fetched(outputs: Any, real: int | None, room: int | None) -> tuple[Any, Non
 @_beside_an_epoch
 def on_batch(machine: Machine, purpose: str, data: ArrayData, where: str) -> Any:
     """One step with one batch: logs (train, test) or outputs (predict)."""
+    return _on_batch(machine, purpose, data, where)
+
+
+def _on_batch(machine: Machine, purpose: str, data: ArrayData, where: str, by_function: bool = True) -> Any:
     if purpose != "predict":
         machine.need_settings(where)
     source = Arrays(data, data.rows)
-    runner = _runner(machine, purpose, source, where)
+    runner = _runner(machine, purpose, source, where, by_function=by_function)
     (block,) = source.epoch()
     ((_, program, out),) = runner.run(block)
     runner.settle(out)
     return program.logs(out) if purpose != "predict" else _fetched(out, data.rows, data.rows)[0]
 
 
-__all__ = ["Runner", "evaluate", "fit", "on_batch", "predict"]
+def step_function(machine: Machine, purpose: str) -> StepFunction:
+    """A step as a function of an iterator over batches; see ``Model.make_train_function``."""
+    return StepFunction(machine, purpose, functools.partial(_on_batch, by_function=False))
+
+
+__all__ = ["Runner", "evaluate", "fit", "on_batch", "predict", "step_function"]

@@ -136,7 +136,9 @@ class Machine:
         assert function is not None
         with self._lock:
             if key not in self._own_steps:
-                self._own_steps[key] = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function)
+                known = any(of == purpose and cache.last is not None for (of, _), cache in self._own_steps.items())
+                because = "a number or setting that losses, metrics or the optimizer hold has changed" if known else None
+                self._own_steps[key] = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function, because)
             cache = self._own_steps[key]
         cache.on_side_effect = self.captures.on_side_effect
         return cache
@@ -154,10 +156,9 @@ class Machine:
         captures = self.own_captures(purpose, readings)
         if not self.layer.built and not getattr(self.layer.call, "is_built_in", False):
             self.captures.graph_for(batch[0], batch_size, purpose == "train", caller)
-        known = set(self.layer.trainable_variables)
         graph = captures.graph_for(pack(*batch), batch_size, False, caller)
-        if not known.issuperset(self.layer.trainable_variables):
-            captures.drop(graph, f"the first run made weights, which `{captures.of}` did not know beforehand")
+        if graph.looked_too_early is not None:
+            captures.drop(graph, f"the first run made weights after it had looked at them, at {graph.looked_too_early}")
             graph = captures.graph_for(pack(*batch), batch_size, False, caller)
         return graph
 
@@ -253,7 +254,7 @@ class Machine:
     def _reason(self, purpose: str, made: Made, graph: Graph, use: str) -> str:
         """Why a program is compiled, which is noted as the last one with its purpose."""
         before, self._made[purpose] = self._made.get(purpose), made
-        changed = why(before, made, self.captures.ledger.number_of(graph))
+        changed = why(before, made, self.captures.ledger.run_of(graph))
         return f"compiled again for {use}, because {changed}" if changed else f"compiled for {use}"
 
     def _number_of_graph(self, graph: Graph) -> int:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import jax
 
 from pellucid.core.layer import Held, Layer
+from pellucid.core.variable import Variable
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
 from pellucid.optimizers import Optimizer
@@ -124,20 +125,44 @@ def takes_state(step: Callable) -> bool:
 
 def _run_stateless(model: Any, step: Callable, data: Any) -> Any:
     """Runs a step of the form ``(state, data) -> (logs, state)``, whose state is that of the model."""
-    parts = [model.trainable_variables, model.non_trainable_variables, model.metrics_variables]
-    if model.optimizer is not None and step.__name__ == "train_step":
+    purpose = step.__name__.removesuffix("_step")
+    before = state_of(model, purpose)
+    outputs, state = step(before, data)
+    if purpose == "predict":  # gives the variables that are not trained, alone
+        state = before[0], state
+    assign_state(model, purpose, state, step.__name__)
+    return outputs
+
+
+def _state_parts(model: Any, purpose: str) -> list[list[Variable]]:
+    parts = [model.trainable_variables, model.non_trainable_variables]
+    if model.optimizer is not None and purpose == "train":
         model.optimizer.build(parts[0])
-        parts.insert(2, model.optimizer.variables)
-    outputs, state = step(tuple([v.value for v in part] for part in parts), data)
-    where = f"{step.__name__} of {type(model).__name__} returned a state of"
+        parts.append(model.optimizer.variables)
+    return parts if purpose == "predict" else [*parts, model.metrics_variables]
+
+
+def state_of(model: Any, purpose: str) -> tuple[list[Any], ...]:
+    """The state as Keras on JAX has it: values of the trainable variables, of the others, of the optimizer's
+    (in training), of metrics' (but in prediction)."""
+    return tuple([v.value for v in part] for part in _state_parts(model, purpose))
+
+
+def assign_state(model: Any, purpose: str, state: Any, where: str, verb: str = "returned") -> None:
+    """Puts a state into the model.
+
+    Raises:
+        ValueError: for one of another form. Nothing has changed then.
+    """
+    parts, told = _state_parts(model, purpose), f"{where} of {type(model).__name__} {verb} a state of"
     if len(state) != len(parts):
-        raise ValueError(f"{where} {len(state)} parts; expected {len(parts)}, as it got.")
+        raise ValueError(f"{told} {len(state)} parts; expected {len(parts)}.")
     for number, (part, values) in enumerate(zip(parts, state, strict=True)):
         if len(part) != len(values):
-            raise ValueError(f"{where} {len(values)} values in part {number}; expected {len(part)}, as it got.")
+            raise ValueError(f"{told} {len(values)} values in part {number}; expected {len(part)}.")
+    for part, values in zip(parts, state, strict=True):
         for variable, value in zip(part, values, strict=True):
             variable.assign(value)
-    return outputs
 
 
 # ---- What a model holds beside its layers ----

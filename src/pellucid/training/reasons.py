@@ -23,20 +23,20 @@ class Made:
     variables: tuple[str, ...]
 
 
-def why(before: Made | None, now: Made, run: int | None) -> str:
+def why(before: Made | None, now: Made, run: str | None) -> str:
     """What has changed since a program with the same purpose was made; empty where none was.
 
     Args:
         before: the last program with the same purpose.
         now: the one to be compiled.
-        run: number of the run of ``call`` that the graph came from.
+        run: that the graph came from, as in the ledger's story.
     """
     if before is None:
         return ""
     if before.settings != now.settings:
         return "`compile` was called again"
     if before.graph != now.graph:
-        return "it computes another graph" + (f", that of run {run} of `call`" if run else "")
+        return "it computes another graph" + (f", that of {run}" if run else "")
     old, new = before.form, now.form
     if old.batch_size != new.batch_size:
         return f"batches have {_rows(new.batch_size)}, before {old.batch_size}"
