@@ -111,7 +111,7 @@ class OnState(Net):
         self.train_function = wrapped
 
 
-@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("eagerly", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_fit_evaluate_and_predict_call_the_functions_that_a_model_wraps(eagerly):
     model, plain = Wrapping(), Net()
     for m in (model, plain):

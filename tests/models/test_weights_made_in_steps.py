@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import jax
 import numpy as np
 import pytest
 
@@ -45,6 +46,10 @@ def of_both(model):
 
 def of_both_by_hand(model):
     return [*model.encoder.trainable_weights] + model.decoder.trainable_weights
+
+
+def by_a_tree(model):
+    return jax.tree.map(lambda variable: variable, model.trainable_variables)
 
 
 def after_counting_them(model):
@@ -91,7 +96,9 @@ def test_a_gan_that_makes_its_weights_in_the_step_computes_what_one_does_that_ha
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("ask, text", [(of_both_by_hand, "[*model.encoder"), (after_counting_them, "len(model.encoder")])
+@pytest.mark.parametrize(
+    "ask, text", [(of_both_by_hand, "[*model.encoder"), (by_a_tree, "jax.tree"), (after_counting_them, "len(model.encoder")]
+)
 def test_a_step_that_looked_too_early_runs_again_and_the_ledger_names_the_line(ask, text):
     model, _ = trained(ask)
     assert [run.of for run in model.ledger] == ["train_step", "train_step"]

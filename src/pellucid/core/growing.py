@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
+
 from pellucid.core import jax_compat
 
 
@@ -73,3 +75,4 @@ for _name in (
     "copy",
 ):
     setattr(Growing, _name, _looking(_name))
+jax.tree_util.register_pytree_node(Growing, lambda variables: (list(variables), None), lambda _, leaves: list(leaves))
