@@ -250,8 +250,57 @@ BAD = {
     "assert_captures: text": (lambda m, d: counted(m, at_most="1"), ValueError, "assert_captures: at_most='1'; expected a whole number"),
     "assert_captures: negative": (lambda m, d: counted(m, exactly=-1), ValueError, "exactly=-1; expected a whole number of at least 0."),
     "assert_captures: a layer": (lambda m, d: counted(m.out, at_most=1), TypeError, "expected a Model, which has a ledger."),
+    "preflight: rows": (lambda m, d: m.preflight(X, 10**12), ValueError, "preflight: batch_size=1000000000000; expected at most"),
+    "get_layer": (lambda m, d: m.get_layer(index="out"), TypeError, "get_layer: index='out'; expected a whole number"),
     "preflight: targets": (lambda m, d: m.preflight(X, 8, y="abc"), TypeError, "preflight: y='abc'; expected an array or a shape"),
 }
+
+
+INSIDE = {
+    "capture": lambda m, x: m.capture((None, 3)),
+    "build": lambda m, x: m.predict(X, verbose=0),
+}
+
+
+@pytest.mark.parametrize("asks", INSIDE.values(), ids=INSIDE)
+def test_a_call_that_asks_for_its_own_graph_is_told(asks):
+    class Asks(Net):
+        def call(self, x):
+            asks(self, x)
+            return super().call(x)
+
+    net = Asks()
+    with pytest.raises(
+        pellucid.CaptureError, match=r"`call` of Asks 'net' asks for its own graph .* without end\. Use the layers in `call`"
+    ):
+        net.build((None, 3))
+    assert not net.weights
+
+
+def test_a_value_that_is_traced_is_no_data():
+    class Asks(Net):
+        def call(self, x):
+            return self.predict(x, verbose=0)
+
+    with pytest.raises(DataError, match=r"predict: x has no values yet.*self\(x\)"):
+        Asks().build((None, 3))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"shape": "abc"}, "has shape (None, 'a', 'b', 'c'), which holds 'a'"),
+        ({"shape": (3.5,)}, "has shape (None, 3.5), which holds 3.5"),
+        ({"shape": (-3,)}, "has shape (None, -3), which holds -3"),
+        ({"shape": (3,), "batch_size": "8"}, "has shape ('8', 3), which holds '8'"),
+        ({"shape": (None, 3)}, "which has None in another place than the first"),
+        ({"shape": (3,), "name": 3}, "Input: name=3; expected a text."),
+    ],
+)
+def test_an_input_of_no_shape_is_refused(options, words):
+    with pytest.raises(ValueError, match="^Input: ") as caught:
+        pellucid.Input(**options)
+    assert words in str(caught.value)
 
 
 def counted(model, **expected):

@@ -18,7 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, naming, seeds
 from pellucid.core.explain import is_of_formatting
-from pellucid.core.frame import Frame, Traced, require_frame_trace
+from pellucid.core.frame import Frame, Traced, observer, require_frame_trace
 from pellucid.core.growing import Growing
 from pellucid.core.layer import Hooks, Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
@@ -222,6 +222,12 @@ def capture_layer(
         whatever ``call`` raises. No layer is left half-built then.
     """
     with lock:
+        around = observer()
+        if isinstance(around, Capture) and around._stack and around.root is layer:
+            raise CaptureError(
+                f"`call` of {type(layer).__name__} {layer.path!r} asks for its own graph (capture, predict, fit …), which would run "
+                "`call` again, without end. Use the layers in `call`, and ask for the graph outside of it."
+            )
         signature = signature_of(inputs, batch_size)
         fixed = dataclasses.replace(signature, batch_size=batch_size)
         started = time.perf_counter()

@@ -77,7 +77,12 @@ def _is_size(value: Any) -> bool:
 
 def _checked(shape: tuple, name: str, where: str) -> tuple:
     """A shape with a number for the batch."""
-    about = f"{where}: {name} has shape {shape}"
+    check_shape(shape, f"{where}: {name} has shape {shape}")
+    return tuple(_ROWS if size is None else int(size) for size in shape)
+
+
+def check_shape(shape: tuple, about: str) -> None:
+    """Raises a ValueError, which begins with ``about``, for what is no shape of a batch."""
     if not shape:
         raise ValueError(f"{about}, which has no axis for the rows; expected one such as (None, 3), where None is the batch.")
     for size in shape:
@@ -87,4 +92,3 @@ def _checked(shape: tuple, name: str, where: str) -> tuple:
             )
     if any(size is None for size in shape[1:]):
         raise ValueError(f"{about}, which has None in another place than the first; expected one unknown size, the batch.")
-    return tuple(_ROWS if size is None else int(size) for size in shape)

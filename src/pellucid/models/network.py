@@ -14,6 +14,7 @@ from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.errors import NotBuiltError, did_you_mean
 from pellucid.graph import connect
 from pellucid.graph.graph import Graph
+from pellucid.graph.inputs import check_shape
 from pellucid.models.ends import Inside, View, together
 from pellucid.training.own_step import built_in
 
@@ -39,8 +40,9 @@ def Input(
     if (shape is None) == (batch_shape is None):
         raise ValueError(f"Input: shape={shape!r}, batch_shape={batch_shape!r}; expected one of them, such as shape=(3,).")
     whole = tuple(batch_shape) if batch_shape is not None else (batch_size, *((shape,) if isinstance(shape, int) else tuple(shape)))
-    if any(d is None for d in whole[1:]):
-        raise ValueError(f"Input: shape {whole} has None in another place than the first; expected one unknown size, the batch.")
+    check_shape(whole, f"Input: {name or 'the input'} has shape {whole}")
+    if name is not None and not isinstance(name, str):
+        raise ValueError(f"Input: name={name!r}; expected a text.")
     return SymbolicTensor(whole, dtypes.standardize_dtype(dtype), name=name)
 
 
@@ -204,6 +206,8 @@ class Connected(Layer):
         if (name is None) == (index is None):
             raise ValueError(f"get_layer: name={name!r}, index={index!r}; expected one of them.")
         if index is not None:
+            if isinstance(index, bool) or not isinstance(index, int):
+                raise TypeError(f"get_layer: index={index!r}; expected a whole number; a name is given as name={index!r}.")
             if not -len(layers) <= index < len(layers):
                 raise ValueError(f"get_layer: index={index}; the model {self.name!r} has {len(layers)} layers.")
             return layers[index]

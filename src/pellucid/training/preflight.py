@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from pellucid import config
+from pellucid.core.checks import check_whole
 from pellucid.core.variable import Variable
 from pellucid.graph.cost import cost
 from pellucid.graph.graph import BATCH, Graph
@@ -93,11 +93,14 @@ class Preflight:
         return "\n".join([title, *(f"  {name:<16} {value}" for name, value in rows)])
 
 
+_MOST_ROWS = 2**30  # twice as many are still counted in 32 bits
+
+
 def preflight(machine: Machine, x: Any, batch_size: int, y: Any) -> Preflight:
     """Compiles a step for a batch size, and another one of twice that size to see what grows; see ``Model.preflight``."""
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size <= 0:
-        raise ValueError(f"preflight: batch_size={batch_size!r}; expected a positive whole number.")
-    size, training = int(batch_size), machine.settings is not None
+    size, training = check_whole("preflight", "batch_size", batch_size), machine.settings is not None
+    if size > _MOST_ROWS:
+        raise ValueError(f"preflight: batch_size={size}; expected at most {_MOST_ROWS:,} rows, which XLA can count.")
     inputs = _specs(x, "x", machine.layer.dtype, size)
     targets = None if y is None else _specs(y, "y", machine.layer.dtype, size)
     plan = (_own if machine.own_step("train" if training else "predict") else _built_in)(machine, inputs, targets, size)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pellucid.core import dtypes, explain
+from pellucid.core import dtypes, explain, jax_compat
 from pellucid.core.arrays import array_seen, without_tables
 from pellucid.errors import DataError, DataWarning
 
@@ -100,6 +100,11 @@ def _convert(tree: Any, part: str, where: str) -> Any:
 
 
 def _array(leaf: Any, name: str, where: str) -> Any:
+    if jax_compat.is_tracer(leaf):
+        raise DataError(
+            f"{where}: {name} has no values yet, since it is part of a computation that is captured; expected data. In `call` use "
+            "the layers, or call the model: self(x)."
+        )
     leaf = array_seen(leaf, name, where)
     if leaf.ndim == 0:
         part = name.partition("[")[0]
