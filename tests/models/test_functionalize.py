@@ -12,7 +12,7 @@ import pytest
 
 import pellucid
 from pellucid import layers, losses, optimizers
-from pellucid.core import variable
+from pellucid.core.variable import dispatching
 from tests.training.twins import random_data
 
 X, Y = random_data(0, (40, 3), (40, 1))
@@ -175,7 +175,7 @@ def test_values_are_copies_taken_while_no_program_holds_the_arrays():
         taken.append((pure.params, pure.state))
 
     other = threading.Thread(target=take)
-    with variable.dispatching:
+    with dispatching:
         other.start()
         started.wait(10)
         other.join(0.2)
