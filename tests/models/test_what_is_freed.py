@@ -76,3 +76,37 @@ def test_the_calls_that_a_model_or_a_tensor_holds_stay_known():
     tensor = layer(pellucid.Input((3,)))
     gc.collect()
     assert {step.outputs for step in layer._state.steps.all()} == {tensor, model.layers[-1].input}
+
+
+def classes_made_in_a_function():
+    """A model, a loss and a metric of classes of their own, which have been used."""
+
+    class Model(pellucid.Model):
+        factor = 2.0
+
+        def __init__(self):
+            super().__init__()
+            self.head = layers.Dense(1)
+
+        def call(self, inputs):
+            return self.head(inputs) * self.factor
+
+    class Loss(pellucid.losses.Loss):
+        def call(self, y_true, y_pred):
+            return (y_true - y_pred) ** 2
+
+    class Metric(pellucid.metrics.Mean):
+        def result(self):
+            return super().result() * 2
+
+    def off(y_true, y_pred):
+        return y_true - y_pred
+
+    model = Model()
+    model.compile("sgd", Loss(), metrics=[Metric(), off])
+    model.fit(X, Y, verbose=0)
+    return [weakref.ref(c) for c in (Model, Loss, Metric, off)]
+
+
+def test_classes_and_functions_made_in_a_function_are_freed():
+    assert alive(classes_made_in_a_function()) == 0

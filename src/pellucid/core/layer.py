@@ -23,6 +23,7 @@ from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.growing import Growing
 from pellucid.core.variable import Variable
+from pellucid.core.weakly import cached_weakly
 from pellucid.errors import NotBuiltError, ShapeError
 
 _training: contextvars.ContextVar[Any] = contextvars.ContextVar("pellucid_training", default=None)
@@ -784,7 +785,7 @@ class _Takes:
     default_training: Any
 
 
-@functools.cache
+@cached_weakly
 def _signature(call: Callable) -> _Takes:
     parameters = list(inspect.signature(call).parameters.values())[1:]
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
