@@ -350,14 +350,14 @@ class Model(Configured):
 
     @filtered
     def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """One step of training with one batch. Returns the means since the last ``reset_metrics``."""
+        """One step of training with one batch. Returns its loss and metrics."""
         self._machine.need_settings("train_on_batch")
         data = ArrayData.check(x, y, sample_weight, where="train_on_batch")
         return _flat(loop.on_batch(self._machine, "train", data, "train_on_batch"), return_dict)
 
     @filtered
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """The loss and metrics of one batch, in the means since the last ``reset_metrics``."""
+        """The loss and metrics of one batch."""
         self._machine.need_settings("test_on_batch")
         data = ArrayData.check(x, y, sample_weight, where="test_on_batch")
         return _flat(loop.on_batch(self._machine, "test", data, "test_on_batch"), return_dict)

@@ -650,6 +650,8 @@ def _on_batch(machine: Machine, purpose: str, data: ArrayData, where: str, by_fu
         machine.need_settings(where)
     source = Arrays(data, data.rows)
     runner = _runner(machine, purpose, source, where, by_function=by_function)
+    if purpose != "predict" and by_function:  # a step function goes on with the means
+        runner.reset()
     (block,) = source.epoch()
     ((_, program, out),) = runner.run(block)
     runner.settle(out)
