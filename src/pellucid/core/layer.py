@@ -9,6 +9,7 @@ import functools
 import inspect
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.growing import Growing
 from pellucid.core.variable import Variable
+from pellucid.core.weakly import cached_weakly
 from pellucid.errors import NotBuiltError, ShapeError
 
 _training: contextvars.ContextVar[Any] = contextvars.ContextVar("pellucid_training", default=None)
@@ -46,6 +48,8 @@ class _State:
     """What the base class keeps of a layer, in one attribute, apart from the user's."""
 
     __slots__ = (
+        "_holder",
+        "_place",
         "arguments",
         "autocast",
         "build_shape",
@@ -55,7 +59,6 @@ class _State:
         "losses",
         "name",
         "named_by_user",
-        "owner",
         "policy",
         "steps",
         "trainable",
@@ -66,7 +69,8 @@ class _State:
     def __init__(self) -> None:
         self.name: str | None = None
         self.named_by_user = False
-        self.owner: tuple[Layer, str] | None = None  # the layer that holds this one, and the attribute's path there
+        self._holder: Callable[[], Layer | None] = lambda: None
+        self._place = ""
         self.policy = policies.dtype_policy()
         self.autocast = True
         self.trainable = True
@@ -75,10 +79,20 @@ class _State:
         self.captures: Any = None  # the graphs of the layer by itself, once there are any
         self.variables: list[Variable] = []
         self.losses: list[Any] = []
-        self.steps: list[symbolic.Step] = []  # the calls on symbolic tensors
+        self.steps = symbolic.Steps()  # the calls on symbolic tensors
         self.views: dict[Any, Any] = {}  # of a model: the symbolic tensors of its graphs
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
+
+    @property
+    def owner(self) -> tuple[Layer, str] | None:
+        """The layer that holds this one, and the attribute's path there. A shared layer keeps none of its models alive."""
+        holder = self._holder()
+        return None if holder is None else (holder, self._place)
+
+    @owner.setter
+    def owner(self, given: tuple[Layer, str]) -> None:
+        self._holder, self._place = weakref.ref(given[0]), given[1]
 
 
 class Layer:
@@ -323,9 +337,10 @@ class Layer:
     def path(self) -> str:
         """Where the layer is in its model: attributes joined by ``/``, such as ``encoder/blocks/0/attention``."""
         state = self._state
-        if state.owner is None:
+        held = state.owner
+        if held is None:
             return self.name
-        owner, attribute = state.owner
+        owner, attribute = held
         step = self.name if state.named_by_user else attribute
         return step if owner._state.owner is None else f"{owner.path}/{step}"
 
@@ -446,7 +461,7 @@ class Layer:
         """A layer is named after the first layer that holds it, unless that one is inside it (a child that knows its parent)."""
         above: Layer | None = self
         while above is not None and above is not child:
-            above = above._state.owner[0] if above._state.owner else None
+            above = above._state._holder()
         if above is None and child._state.owner is None:
             child._state.owner = (self, path)
 
@@ -784,7 +799,7 @@ class _Takes:
     default_training: Any
 
 
-@functools.cache
+@cached_weakly
 def _signature(call: Callable) -> _Takes:
     parameters = list(inspect.signature(call).parameters.values())[1:]
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,29 @@ class Step:
         """Makes the outputs: symbolic tensors in a structure, with the shapes and data types of abstract values."""
         self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(_open(a.shape), a.dtype, self) for a in avals])
         return self.outputs
+
+
+class Steps:
+    """The calls of a layer on symbolic tensors: the newest one, and those whose tensors or networks somebody holds.
+
+    A layer that many models share would otherwise keep all that was ever made of it.
+    """
+
+    def __init__(self) -> None:
+        self._alive: weakref.WeakSet[Step] = weakref.WeakSet()
+        self._newest: Step | None = None
+
+    def add(self, step: Step) -> None:
+        self._alive.add(step)
+        self._newest = step
+
+    def remove(self, step: Step) -> None:
+        self._alive.remove(step)
+        self._newest = None if self._newest is step else self._newest
+
+    def all(self) -> list[Step]:
+        """In no order."""
+        return list(self._alive)
 
 
 class SymbolicTensor:

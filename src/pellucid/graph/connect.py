@@ -19,7 +19,7 @@ def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     """The symbolic outputs of a layer. Its weights are made."""
     step = Step(layer, args, kwargs, _run_layer, jax_compat.here())
     graph = graph_of(layer, Arguments(args, kwargs), "connecting layers")
-    layer._state.steps.append(step)
+    layer._state.steps.add(step)
     return step.give(graph.output_tree, graph.output_avals)
 
 

@@ -152,12 +152,7 @@ class AttributeGuard(Guard):
 
     def entry(self) -> tuple[Callable[[str, Any], Any], str, Any] | None:
         cls: Any = type(self.owner)
-        return (_reader(cls), self.attribute, self.value) if self.of_class else None
-
-
-@functools.lru_cache(maxsize=1024)
-def _reader(cls: Any) -> Callable[[str, Any], Any]:
-    return functools.partial(getattr, cls)
+        return (types.MethodType(getattr, cls), self.attribute, self.value) if self.of_class else None
 
 
 class KeysGuard(Guard):

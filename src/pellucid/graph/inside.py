@@ -23,6 +23,7 @@ import numpy as np
 from pellucid.core import jax_compat
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
+from pellucid.core.weakly import cached_weakly
 
 PLAIN = (int, float, complex, str, bytes, bool, type(None), enum.Enum, np.generic)
 CLOSED = (Layer, Variable, types.BuiltinFunctionType, types.EllipsisType)  # compared by identity: others watch what is inside
@@ -148,7 +149,7 @@ def slot_of(value: Any, name: str, default: Any) -> Any:
         return default
 
 
-@functools.lru_cache(maxsize=4096)
+@cached_weakly
 def _slots(kind: Any) -> tuple[str, ...]:
     slots = [vars(c).get("__slots__", ()) for c in kind.__mro__]
     return tuple(name for some in slots for name in ((some,) if isinstance(some, str) else some) if name not in ("__dict__", "__weakref__"))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from pellucid.core import dtypes, naming, serialization
 from pellucid.core.registry import Registry
+from pellucid.core.weakly import cached_weakly
 from pellucid.errors import did_you_mean
 
 EPSILON = 1e-7  # keeps logarithms and quotients finite
@@ -168,7 +169,7 @@ def options_of(holder: Any, function: Callable[..., Any]) -> dict[str, Any]:
     return {name: getattr(holder, name) for name in _option_names(function) if hasattr(holder, name)}
 
 
-@functools.cache
+@cached_weakly
 def _option_names(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)[2:]
 

@@ -277,7 +277,7 @@ _BUILD = "Build it first: model.build((None, …)) or model.capture(x)."
 
 def end_of(layer: Layer, end: str) -> Any:
     """The symbolic input or output of a layer: of its call on symbolic tensors, or in the graph of the model that holds it."""
-    what, steps = f"{end} of layer {layer.path!r}", layer._state.steps
+    what, steps = f"{end} of layer {layer.path!r}", layer._state.steps.all()
     if len(steps) > 1:
         raise AttributeError(
             f"The {what} is not one thing: the layer was called on symbolic tensors {len(steps)} times. Keep what each call returns, "

@@ -13,6 +13,7 @@ from typing import Any
 from pellucid.core import jax_compat
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
+from pellucid.core.weakly import cached_weakly
 from pellucid.graph.inside import PLAIN
 from pellucid.graph.look import content
 
@@ -80,11 +81,12 @@ class Readings:
             return self._plain(value), [self._read(v, depth) for v in value]
         if isinstance(value, functools.partial):
             return [self._read(v, depth) for v in (value.func, *value.args, *value.keywords.values())]
-        computes, methods = _methods(type(value))  # type: ignore[arg-type]
+        computes, names = _methods(type(value))
         if not computes or isinstance(value, Layer):
             wrapped = getattr(value, "__wrapped__", None)  # of a function that JAX has compiled
             return self._plain(value) if wrapped is None else (content(value), self._read(wrapped, depth))
         self._seen.add(id(value))
+        methods = tuple(m for name in names if isinstance(m := getattr(type(value), name), types.FunctionType))
         return content(type(value)), self._fields(value, methods, depth), [self._read_by(m, depth) for m in methods]
 
     def _plain(self, value: Any) -> Any:
@@ -137,8 +139,8 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*code.co_names, *(name for names in inner for name in names)]))
 
 
-@functools.lru_cache(maxsize=1024)
-def _methods(cls: type) -> tuple[bool, tuple[types.FunctionType, ...]]:
-    """Whether a class computes something as losses, metrics and optimizers do; those of the methods that the user wrote."""
-    found = [m for name in _METHODS if isinstance(m := getattr(cls, name, None), types.FunctionType)]
-    return bool(found), tuple(m for m in found if not jax_compat.is_library_file(m.__code__.co_filename))
+@cached_weakly
+def _methods(cls: type) -> tuple[bool, tuple[str, ...]]:
+    """Whether a class computes something as losses, metrics and optimizers do; the names of those methods that the user wrote."""
+    found = {name: m for name in _METHODS if isinstance(m := getattr(cls, name, None), types.FunctionType)}
+    return bool(found), tuple(name for name, m in found.items() if not jax_compat.is_library_file(m.__code__.co_filename))
