@@ -273,10 +273,8 @@ class Layer:
         if takes.training:
             if training is None:
                 training = takes.default_training
-            cls: Any = type(self)
-            if isinstance(training, mode.TrainingFlag) and mode.needs_plain_bool(_code(cls.call), cls):
-                training.on_branch(_code(type(self).call))
-                training = training.now
+            if isinstance(training, mode.TrainingFlag):
+                training = training.given_to(_code(type(self).call))
             if by_position:
                 args = (*args[:at], training, *args[at + 1 :])  # type: ignore[operator]
             elif training is not None:

@@ -135,14 +135,14 @@ class Variable:
             self._initialize()
         return self._array
 
+    @array.setter
+    def array(self, value: Any) -> None:
+        self._array, self._pending, self.handed_out = value, None, False
+
     def copied(self) -> Any:
         """A copy of the array that nobody else holds."""
         with dispatching:
             return self.array.copy()
-
-    @array.setter
-    def array(self, value: Any) -> None:
-        self._array, self._pending, self.handed_out = value, None, False
 
     def _initialize(self) -> None:
         with _lock:
