@@ -769,3 +769,40 @@ def test_the_mode_reaches_a_call_that_is_decorated():
     layer = Decorated()
     layer(X, training=True)
     assert layer.told is True
+
+
+@pytest.mark.parametrize("bad", [["a", "b", "c"], ["1", "2", "3"], [None, 1, 2], [1j, 2, "c"]])
+def test_set_weights_sets_all_or_none(bad):
+    layer = Dense(3)
+    layer.build((None, 2))
+    before = layer.get_weights()
+    with pytest.raises(ValueError, match="set_weights: 'dense.*/bias' got an array of type .*; expected numbers, as float32"):
+        layer.set_weights([np.ones((2, 3)), np.array(bad)])
+    for a, b in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_loop_over_rows_in_build_is_explained_as_in_call():
+    class Loops(Layer):
+        def __init__(self, rows):
+            super().__init__()
+            self.rows = rows
+
+        def build(self, input_shape):
+            self.w = self.add_weight((), "ones")
+            for _ in self.rows[0]:
+                pass
+
+        def call(self, x):
+            return x
+
+    def call(model, x, training):
+        rows[:] = [x]
+        return loops(x)
+
+    rows = []
+    loops = Loops(rows)
+    model = Net(call, loops=loops)
+    with pytest.raises(pellucid.CaptureError, match="goes over the rows of a tensor of shape") as raised:
+        model.capture((None, 3))
+    assert any("Loops.build, test_layer.py:" in note for note in raised.value.__notes__)

@@ -14,7 +14,7 @@ import pellucid
 from pellucid import layers, ops
 from pellucid.core.frame import functional
 from pellucid.core.jax_compat import parts
-from pellucid.core.mode import by_training
+from pellucid.core.mode import by_training, tells_a_bool
 from tests.graph.helpers import FAST, Net, assert_graph_equals_plain_jax, assert_same, instantiated, normal, outputs_and_gradients, spec
 
 # ---- One capture for both modes ----
@@ -144,6 +144,46 @@ class InAHelper(layers.Layer):
         return x * 2 if training is True else x
 
 
+def asks_if_true(x, training):
+    return x * 2 if training is True else x
+
+
+def asks_for_its_class(x, training):
+    return x * 2 if type(training) is bool and training else x
+
+
+def asks_in_a_match(x, training):
+    match training:
+        case True:
+            return x * 2
+    return x
+
+
+class Helper:
+    """A plain object."""
+
+    def method(self, x, training):
+        return asks_if_true(x, training=training)
+
+
+class InAFunction(layers.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x, training=None):
+        return self.function(x, training)
+
+
+class InAGlobalFunction(layers.Layer):
+    def call(self, x, training=None):
+        return asks_if_true(x, training)
+
+
+in_a_method, in_a_lambda = lambda: InAFunction(Helper().method), lambda: InAFunction(lambda x, t: x * 2 if t is not False else x)
+by_class, in_a_match = lambda: InAFunction(asks_for_its_class), lambda: InAFunction(asks_in_a_match)
+
+
 class InAComprehension(layers.Layer):
     def call(self, x, training=None):
         return sum(x for _ in range(1) if (lambda: training is True)()) + x
@@ -155,7 +195,9 @@ by_context = lambda inner, x, training: inner(x)
 
 
 @pytest.mark.parametrize("hand_on", [by_keyword, by_position, by_context], ids=["keyword", "position", "context"])
-@pytest.mark.parametrize("inner", [Branches, AsksIfTrue, InAHelper, InAComprehension])
+@pytest.mark.parametrize(
+    "inner", [Branches, AsksIfTrue, InAHelper, InAComprehension, InAGlobalFunction, in_a_method, in_a_lambda, by_class, in_a_match]
+)
 def test_a_nested_layer_gets_the_mode(hand_on, inner):
     model = Outer(hand_on, inner())
     x = jnp.asarray(normal(4, 3))
@@ -163,6 +205,55 @@ def test_a_nested_layer_gets_the_mode(hand_on, inner):
         graph = model.capture(spec(4, 3), training=training)
         np.testing.assert_allclose(graph.run(x, training)[0], model(x, training=training))
         np.testing.assert_allclose(graph.run(x, training)[0], x * (1 + training))
+
+
+def test_the_line_that_asks_is_named():
+    model = InAGlobalFunction()
+    model = Outer(by_keyword, model)
+    for training in (True, False):
+        model.capture(spec(4, 3), training=training)
+    assert f"branches on `training` at test_modes.py:{asks_if_true.__code__.co_firstlineno + 1}" in model.ledger[1].sentence
+
+
+class AsksOthers(layers.Layer):
+    """Asks, but not a local variable that may be the mode."""
+
+    shift = True
+
+    def call(self, x, training=None):
+        if self.shift is True or isinstance(self.shift, bool):
+            x = x + 1
+        return double_in_training(x, training)
+
+
+def test_questions_to_attributes_cost_no_second_capture():
+    model = Outer(by_keyword, AsksOthers())
+    assert model.capture(spec(4, 3), training=True).training is None
+
+
+@pytest.mark.parametrize(
+    ("asks", "function"),
+    [
+        (True, lambda t: t is True),
+        (True, lambda t: True is not t),
+        (True, lambda t: isinstance(t, (int, bool))),
+        (True, lambda t: isinstance(t, bool | np.bool_)),
+        (True, lambda t: type(t) in (int, bool)),
+        (True, lambda t: bool is type(t)),
+        (True, lambda t: [t is False for _ in range(2)]),
+        (True, lambda t: [lambda: t is False]),
+        (False, lambda t: t is None),
+        (False, lambda t: t == True),  # noqa: E712
+        (False, lambda t: isinstance(t.x, bool)),
+        (False, lambda t: t.x is True),
+        (False, lambda t: isinstance(t, int) and bool(t)),
+        (False, lambda t: type(t) is int or bool(t)),
+    ],
+)
+def test_what_tells_a_bool_from_other_objects(asks, function):
+    place = tells_a_bool(function.__code__)
+    assert (place is not None) is asks
+    assert not asks or place.line == function.__code__.co_firstlineno
 
 
 def test_none_by_position_means_the_callers_mode():

@@ -218,3 +218,42 @@ def test_a_question_asked_by_a_helper_library_of_the_users_is_answered_too():
     for n in (1, 4):
         np.testing.assert_allclose(net.capture(spec(n, 3)).run(jnp.ones((n, 3)), False)[0], np.full((n, 3), 10.0 if n == 1 else 1.0))
     assert "at helper.py:2" in net.ledger[1].sentence
+
+
+def _by_kind(x):
+    if isinstance(x.shape[0], int):
+        return x * 10
+    return x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x, t: x * 10 if isinstance(x.shape[0], int) else x,
+        lambda m, x, t: x * 10 if isinstance(x.shape[0] * 2, (float, int)) else x,
+        lambda m, x, t: x * 10 if not isinstance(x.shape[0], float | str | tuple) else x,
+        lambda m, x, t: x * 10 if x.shape[0].__class__ is int else x,
+        lambda m, x, t: _by_kind(x),
+        lambda m, x, t: x * (10 if isinstance(x.shape[0], int) and x.shape[0] > 0 else 1),
+    ],
+)
+def test_a_size_is_an_int_where_a_users_line_asks(function):
+    net = Net(function)
+    for n in (4, 7):
+        graph = net.capture(spec(n, 3))
+        assert graph.signature.batch_size is None
+        np.testing.assert_allclose(graph.run(jnp.ones((n, 3)), False, n)[0], 10)
+    assert net.ledger.call_count == 1
+    symbol = jax.export.symbolic_shape("n")[0]
+    assert not isinstance(symbol, int) and symbol.__class__ is type(symbol) is SymbolicSize
+
+
+def test_a_capture_inside_a_capture_leaves_sizes_as_they_were():
+    inner = Net(lambda m, x, t: x * 2 if isinstance(x.shape[0], int) else x)
+
+    def call(m, x, t):
+        inner.capture(spec(5, 3))
+        return x * 10 if isinstance(x.shape[0], int) else x
+
+    np.testing.assert_allclose(Net(call).capture(spec(4, 3)).run(jnp.ones((4, 3)), False, 4)[0], 10)
+    assert "__getattribute__" not in vars(SymbolicSize)

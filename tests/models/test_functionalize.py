@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import pellucid
 from pellucid import layers, losses, optimizers
+from pellucid.core.variable import dispatching
 from tests.training.twins import random_data
 
 X, Y = random_data(0, (40, 3), (40, 1))
@@ -79,6 +82,7 @@ def test_a_loop_of_ones_own_trains_as_fit_does():
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_scan_over_batches_and_vmap_over_models():
     model = built()
     pure = pellucid.functionalize(model)
@@ -159,3 +163,24 @@ def call(change=None, drop=None, loss=False, **options):
     params = {**pure.params, **(change or {})}
     params.pop(drop, None)
     return pure.loss(params, pure.state, X, Y) if loss else pure(params, pure.state, X, **options)
+
+
+def test_values_are_copies_taken_while_no_program_holds_the_arrays():
+    """A dispatch donates the arrays and assigns new ones; a copy of one in between would be of a deleted array."""
+    model = built()
+    pure = pellucid.functionalize(model)
+    taken, started = [], threading.Event()
+
+    def take():
+        started.set()
+        taken.append((pure.params, pure.state))
+
+    other = threading.Thread(target=take)
+    with dispatching:
+        other.start()
+        started.wait(10)
+        other.join(0.2)
+        assert not taken
+        model.out.bias.assign([7.0])
+    other.join(10)
+    assert taken[0][0]["out/bias"].tolist() == [7.0]

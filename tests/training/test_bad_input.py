@@ -111,7 +111,7 @@ FIT = {
     **{f"initial_epoch={v!r}": ("one", {"initial_epoch": v, "epochs": 3}, ANY, [f"initial_epoch={v!r}"]) for v in (-1, "1", 0.5)},
     **{
         f"validation_freq={v!r}": ("one", {"validation_freq": v, "validation_data": (X, Y)}, ANY, [f"validation_freq={v!r}"])
-        for v in (0, -1, "2")
+        for v in (0, -1, "2", [1.5], [1, "a"], [0], {True})
     },
     **{
         f"validation_batch_size={v!r}": (
@@ -203,6 +203,11 @@ OTHERS = {
     "predict_on_batch of objects": (lambda m: m.predict_on_batch(X.astype(object)), ValueError, ["predict_on_batch", "object"]),
     "set_weights too few": (lambda m: m.set_weights(m.get_weights()[:1]), ValueError, ["got 1 arrays", "expected 2"]),
     "set_weights of a wrong shape": (lambda m: m.set_weights([np.zeros((3, 1)), np.zeros(2)]), ValueError, ["bias", "(2,)", "(1,)"]),
+    "set_weights of strings": (
+        lambda m: m.set_weights([np.zeros((3, 1)), np.array(["a"])]),
+        ValueError,
+        ["bias", "<U1", "expected numbers"],
+    ),
     "unknown activation": (lambda m: layers.Dense(1, activation="rellu"), ValueError, ["'rellu'", "'relu'"]),
     "unknown initializer": (lambda m: layers.Dense(1, kernel_initializer="glorot_unifrm"), ValueError, ["'glorot_uniform'"]),
     "unknown initializer of a weight": (lambda m: layers.Layer().add_weight((1,), "zeross"), ValueError, ["'zeross'", "eros"]),

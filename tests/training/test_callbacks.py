@@ -146,6 +146,20 @@ def test_outputs_of_a_predicted_batch_are_those_of_its_rows():
     assert seen == [8, 8, 4]
 
 
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_predicted_batch_begins_before_it_is_computed(eagerly):
+    model = line(run_eagerly=eagerly)
+    model.build((None, 3))
+
+    def begin(batch, logs):
+        for weight in model.weights:
+            weight.assign(np.full(weight.shape, float(batch)))
+
+    predicted = model.predict(np.ones((20, 3)), batch_size=8, verbose=0, callbacks=[LambdaCallback(on_predict_batch_begin=begin)])
+    expected = [model.predict_on_batch(np.ones((1, 3)))[0, 0] for batch in range(3) if begin(batch, {}) is None]
+    assert predicted[:, 0].tolist() == np.repeat(expected, [8, 8, 4]).tolist() and len(set(expected)) == 3
+
+
 class Records(Callback):
     """Notes what batch hooks are given."""
 

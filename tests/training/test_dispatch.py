@@ -9,6 +9,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import pytest
 import pellucid
 from pellucid import layers
 from pellucid.callbacks import Callback
-from pellucid.training.programs import interrupts_held
+from pellucid.training.programs import Action, interrupts_held
 from tests.training.twins import random_data
 
 X, Y = random_data(12, (24, 3), (24, 1))
@@ -309,3 +310,30 @@ def test_in_a_terminal_a_bar_is_drawn_and_the_last_line_is_whole():
     for words in ("Epoch 1/2", "Epoch 2/2", "20/20", "loss: ", "val_loss: ", "the end"):
         assert words in text
     assert text.rstrip().splitlines()[-1] == "the end"
+
+
+def test_an_action_is_compiled_while_others_may_read_and_interrupt():
+    """XLA may take long: neither the lock of the arrays nor Ctrl-C waits for it."""
+    weight, free = pellucid.Variable([1.0]), []
+    handler = signal.getsignal(signal.SIGINT)
+    action = Action(lambda: weight.assign(weight * 2))
+    pure = action._pure
+
+    def traced(written, read):
+        done = threading.Event()
+        threading.Thread(target=lambda: (np.asarray(weight), done.set())).start()
+        free.append(done.wait(5) and signal.getsignal(signal.SIGINT) is handler)
+        return pure(written, read)
+
+    action._jitted = jax.jit(traced, donate_argnums=0)
+    action()
+    action()
+    assert free == [True] and weight.value.tolist() == [4.0]
+
+
+def test_a_weight_added_after_fit_is_trained_by_the_next():
+    model = compiled(optimizer=pellucid.optimizers.SGD(0.1, weight_decay=0.5))
+    fit(model, epochs=1)
+    extra = model.out.add_weight((), "ones", name="extra")
+    fit(model, epochs=1)
+    np.testing.assert_allclose(extra, 0.95 ** (len(X) / 4), rtol=1e-5)

@@ -154,7 +154,7 @@ def test_real_keras_imported_before_is_an_error_that_says_so(folder):
 
 @pytest.mark.parametrize(
     "arguments, code",
-    [([], 1), (["--help"], 0)],
+    [([], 2), (["--help"], 0)],
 )
 def test_usage(arguments, code):
     done = run("-m", "pellucid", *arguments)

@@ -120,27 +120,37 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterato
     of JAX: they are put back when the last of several captures ends.
     """
     names: tuple[str, ...] = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
-    names += ("__hash__", "__str__", "__repr__", "__truediv__")
+    names += ("__hash__", "__str__", "__repr__", "__truediv__", "__getattribute__")
+    missing: dict[str, Callable] = {
+        "__bool__": lambda size: True,
+        "__getattribute__": object.__getattribute__,
+    }  # an object with no __bool__ is true
     originals = {name: SymbolicSize.__dict__[name] for name in names if name in SymbolicSize.__dict__}
 
     def asking(name: str) -> Callable:
-        original = originals.get(name, lambda *_: True)  # an object with no __bool__ is true
+        original = originals.get(name) or missing[name]
+
+        def attribute(
+            size: SymbolicSize, of: str
+        ) -> Any:  # `isinstance` reads __class__, which no property of a class can be set for later
+            given = answer(size, of, ()) if of == "__class__" else NotImplemented
+            return original(size, of) if given is NotImplemented else given
 
         def method(size: SymbolicSize, *others: Any) -> Any:
             given = answer(size, name, others)
             return original(size, *others) if given is NotImplemented else given
 
-        return method
+        return attribute if name == "__getattribute__" else method
 
-    for name in (*originals, "__bool__"):
+    for name in {**originals, **missing}:
         setattr(SymbolicSize, name, asking(name))
     try:
         yield
     finally:
         for name, original in originals.items():
             setattr(SymbolicSize, name, original)
-        if "__bool__" not in originals:
-            del SymbolicSize.__bool__
+        for name in missing.keys() - originals.keys():
+            delattr(SymbolicSize, name)
 
 
 # ---- Jaxprs ----

@@ -274,10 +274,8 @@ class Layer:
         if takes.training:
             if training is None:
                 training = takes.default_training
-            cls: Any = type(self)
-            if isinstance(training, mode.TrainingFlag) and mode.needs_plain_bool(_code(cls.call), cls):
-                training.on_branch(_code(type(self).call))
-                training = training.now
+            if isinstance(training, mode.TrainingFlag):
+                training = training.given_to(_code(type(self).call))
             if by_position:
                 args = (*args[:at], training, *args[at + 1 :])  # type: ignore[operator]
             elif training is not None:
@@ -303,8 +301,10 @@ class Layer:
                 else:
                     self.build(_shapes(args[0] if args else next(iter(kwargs.values()), None)))
             except Exception as error:
-                self._explain(error, args, kwargs, "build")
-                raise
+                told = self._explain(error, args, kwargs, "build")
+                if told is error:
+                    raise
+                raise told from None
             finally:
                 _depth.reset(token)
                 frame.autocast.reset(outer)
@@ -551,10 +551,7 @@ class Layer:
         if len(own) != len(weights):
             hint = "" if own else " It has no weights yet: call it on data, or build it, first."
             raise ValueError(f"set_weights of {self.path!r} got {len(weights)} arrays; expected {len(own)}.{hint}")
-        arrays = [np.asarray(w) for w in weights]
-        for variable, array in zip(own, arrays, strict=True):
-            if tuple(array.shape) != variable.shape:
-                raise ValueError(f"set_weights: {variable.path!r} got an array of shape {array.shape}; expected {variable.shape}.")
+        arrays = [_as_weight(variable, w) for variable, w in zip(own, weights, strict=True)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
 
@@ -685,6 +682,21 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _as_weight(variable: Variable, value: Any) -> np.ndarray:
+    """A value as ``set_weights`` takes it for a variable: of its shape and data type."""
+    given = np.asarray(value)
+    if tuple(given.shape) != variable.shape:
+        raise ValueError(f"set_weights: {variable.path!r} got an array of shape {given.shape}; expected {variable.shape}.")
+    try:
+        if given.dtype.kind in "OSUMm":
+            raise TypeError(given.dtype)
+        return given.astype(variable.own_dtype)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"set_weights: {variable.path!r} got an array of type {given.dtype}; expected numbers, as {variable.own_dtype}."
+        ) from None
 
 
 def _without(variables: list[Variable], others: list[Variable]) -> list[Variable]:

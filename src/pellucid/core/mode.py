@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
-import itertools
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -24,10 +24,23 @@ class TrainingFlag:
 
     A Python ``if`` on it is answered with the mode that is needed now, and told to ``on_branch``: the capture is then good
     for that mode only. In arithmetic and in ``jnp.where`` the flag is an array.
+
+    Args:
+        now: the mode.
+        on_branch: is told of the Python frame, or the line, that asked.
+        asks: the line, if any, of code that can be reached and that tells a bool from other objects.
     """
 
-    def __init__(self, now: bool, on_branch: Callable[[Any], None]):
-        self.now, self.on_branch = now, on_branch
+    def __init__(self, now: bool, on_branch: Callable[[Any], None], asks: Callable[[], jax_compat.Place | None] = lambda: None):
+        self.now, self.on_branch, self._asks = now, on_branch, asks
+
+    def given_to(self, call: types.CodeType) -> Any:
+        """What a ``call`` gets: a bool where it tells one from other objects, or code does that it may hand the flag on to."""
+        place = None if jax_compat.is_library_file(call.co_filename) else tells_a_bool(call) or self._asks()
+        if place is None:
+            return self
+        self.on_branch(place)
+        return self.now
 
     def branch(self) -> bool:
         self.on_branch(sys._getframe(2))  # the frame that asked: a branch in the user's code
@@ -90,20 +103,36 @@ def by_training(training: Any, if_training: Callable, if_not: Callable, *operand
     return (if_training if training else if_not)(*operands)
 
 
-@functools.cache
-def needs_plain_bool(code: types.CodeType, owner: Any = None, depth: int = 3) -> bool:
-    """Whether code tests ``is True``, ``is False`` or ``isinstance(…, bool)``, which no object can answer for a bool.
+# What instructions are, as letters: an expression is then a pattern.
+_LETTERS = (
+    ("L", ("LOAD_FAST", "LOAD_DEREF", "STORE_FAST_LOAD", "COPY")),  # a local variable, or the subject of a `match`
+    ("S", ("IS_OP",)),
+    ("C", ("CALL",)),
+    ("g", ("LOAD_GLOBAL",)),
+    ("a", ("LOAD_ATTR",)),
+)
+_GLOBALS = {"isinstance": "I", "type": "T", "bool": "b"}
+_SILENT = ("CACHE", "EXTENDED_ARG", "NOP", "PUSH_NULL", "PRECALL")
+_TELLS_A_BOOL = re.compile(
+    "LBS|BLS|IL(ga*)*b|TLC(ga*)*b|bTLC"
+)  # v is True, True is v, isinstance(v, bool), type(v) is bool, bool is type(v)
 
-    Methods of ``owner`` that the code names are searched as well: it may hand the flag on to them.
-    """
-    instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
-    for before, now in itertools.pairwise(instructions):
-        if now.opname == "IS_OP" and isinstance(before.argval, bool) and before.opname in ("LOAD_CONST", "LOAD_COMMON_CONSTANT"):
-            return True
-    if any(needs_plain_bool(inner, owner, depth) for inner in code.co_consts if isinstance(inner, types.CodeType)):
-        return True  # a comprehension or a nested function
-    methods = [getattr(owner, name, None) for name in code.co_names] if owner is not None and depth else []
-    own = [m.__code__ for m in methods if isinstance(m, types.FunctionType) and not jax_compat.is_library_file(m.__code__.co_filename)]
-    if any(needs_plain_bool(method, owner, depth - 1) for method in own):
-        return True
-    return {"isinstance", "bool"} <= set(code.co_names)
+
+def _letter(instruction: dis.Instruction) -> str:
+    if instruction.opname == "LOAD_CONST" and isinstance(instruction.argval, bool):
+        return "B"
+    if instruction.opname == "LOAD_GLOBAL" and instruction.argval in _GLOBALS:
+        return _GLOBALS[instruction.argval]
+    return next((letter for letter, names in _LETTERS if instruction.opname.startswith(names)), ".")
+
+
+@functools.lru_cache(maxsize=4096)
+def tells_a_bool(code: types.CodeType) -> jax_compat.Place | None:
+    """The line where code tests a local variable by ``is True``, ``isinstance(…, bool)`` or the like: no object can pass for a bool."""
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in _SILENT]
+    found = _TELLS_A_BOOL.search("".join(map(_letter, instructions)))
+    if found is not None:
+        positions = instructions[found.start()].positions
+        return jax_compat.Place(code.co_filename, (positions and positions.lineno) or code.co_firstlineno, code.co_name)
+    inner = (tells_a_bool(c) for c in code.co_consts if isinstance(c, types.CodeType))  # a comprehension or a nested function
+    return next((place for place in inner if place is not None), None)

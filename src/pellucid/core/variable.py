@@ -47,7 +47,7 @@ class Variable:
         [4.0, 6.0]
     """
 
-    version = 0  # counts changes of `trainable` and `constraint` of all variables
+    version = 0  # counts variables made, and changes of their `trainable` and `constraint`
     made: Callable[[Variable], None] | None = None  # is told of new ones, during a capture
     __array_priority__ = 100  # NumPy leaves operators to us
 
@@ -88,6 +88,7 @@ class Variable:
             self.shape, self.own_dtype = tuple(self._array.shape), self._array.dtype
         self.autocast = bool(autocast)
         self._casts = self.autocast and self._trainable and dtypes.is_float(self.own_dtype)
+        Variable.version += 1
         if Variable.made is not None:
             Variable.made(self)
 
@@ -137,6 +138,11 @@ class Variable:
     @array.setter
     def array(self, value: Any) -> None:
         self._array, self._pending, self.handed_out = value, None, False
+
+    def copied(self) -> Any:
+        """A copy of the array that nobody else holds."""
+        with dispatching:
+            return self.array.copy()
 
     def _initialize(self) -> None:
         with _lock:

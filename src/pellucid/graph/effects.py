@@ -177,6 +177,12 @@ class Effects:
 
     # ---- While `call` runs ----
 
+    def tells_a_bool(self) -> Place | None:
+        """The line, if any, of the user's code within reach that tells a bool from other objects."""
+        if self.reach is None:
+            self.reach = Reach(self._layers)
+        return self.reach.tells_a_bool()
+
     def note(self, kind: str, what: str, cure: str, place: Place | None) -> None:
         if place is not None:
             self._order.setdefault(place, len(self._order))

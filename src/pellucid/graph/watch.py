@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, mode
 from pellucid.core.jax_compat import Place
 from pellucid.core.layer import INTERNAL, Layer
 from pellucid.core.variable import Variable
@@ -190,6 +190,8 @@ class Reach:
         self._names = {"call"}
         self._spaces: list[Any] = []  # namespaces in which names are looked up
         self._seen: dict[Any, Any] = {}
+        self._asking: Place | None = None
+        self._looked_at = 0
         for layer in layers:
             self._visit(layer)
         self._follow_names()
@@ -292,6 +294,13 @@ class Reach:
         return reached
 
     # ---- What follows from it ----
+
+    def tells_a_bool(self) -> Place | None:
+        """The line, if any, that tells a bool from other objects; code is looked at once."""
+        for code in list(self.codes)[self._looked_at :] if self._asking is None else ():
+            self._asking = self._asking or mode.tells_a_bool(code)
+        self._looked_at = len(self.codes)
+        return self._asking
 
     def _those(self, ran: bool) -> dict[types.CodeType, Reached]:
         return self.codes if self.ran is None or not ran else {c: r for c, r in self.codes.items() if c in self.ran}

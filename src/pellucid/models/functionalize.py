@@ -34,12 +34,12 @@ class Pure:
     @property
     def params(self) -> dict[str, jax.Array]:
         """The trainable weights by path: copies of what the model holds now, which may be donated."""
-        return {path: v.array.copy() for path, v in self._trainable.items()}
+        return {path: v.copied() for path, v in self._trainable.items()}
 
     @property
     def state(self) -> dict[str, jax.Array]:
         """All other variables by path: moving statistics, states of random generators, weights that are frozen."""
-        return {path: v.array.copy() for path, v in self._others.items()}
+        return {path: v.copied() for path, v in self._others.items()}
 
     @filtered
     def __call__(

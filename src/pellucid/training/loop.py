@@ -311,6 +311,8 @@ def fit(
         raise ValueError(f"fit: initial_epoch={initial_epoch!r}; expected a whole number of at least 0.")
     if not isinstance(validation_freq, list | tuple | set):
         _positive("fit", "validation_freq", validation_freq)
+    elif any(isinstance(e, bool) or not isinstance(e, int | np.integer) or e <= 0 for e in validation_freq):
+        raise ValueError(f"fit: validation_freq={validation_freq!r}; expected epochs, whole numbers from 1 on.")
     if validation_split and validation_data is None:
         x, validation_data = _split(x, y, sample_weight, validation_split)
         y = sample_weight = None
@@ -603,6 +605,8 @@ def predict(
         before = 0
         for block in source.epoch():
             left = block.rows
+            if listens:
+                listeners.call("on_predict_batch_begin", before, {})
             for done, program, outputs in runner.run(block):
                 steps_now = block.steps if program.form.loop else 1
                 real = min(left, steps_now * block.batch_size)
@@ -610,8 +614,9 @@ def predict(
                 room = block.arrays[0].shape[0] if program.form.loop else block.batch_size
                 pieces.append((outputs, real, room))
                 if listens:
-                    listeners.call("on_predict_batch_begin", before + done - 1, {})
                     listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real, room)[0]})
+                    if done < block.steps:
+                        listeners.call("on_predict_batch_begin", before + done, {})
                 if len(pieces) > _IN_FLIGHT:
                     pieces[-_IN_FLIGHT - 1] = _fetched(*pieces[-_IN_FLIGHT - 1])
             before += block.steps

@@ -317,7 +317,7 @@ class Machine:
 
     def _trainable(self, graph: Graph | None) -> tuple[Variable, ...]:
         """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
-        now = (Layer.version, Variable.version, id(graph))
+        now = (Layer.version, Variable.version, graph and weakref.ref(graph))
         if self._trainable_at is None or self._trainable_at[0] != now:
             self._trainable_at = now, tuple(self.layer.trainable_variables)
         return self._trainable_at[1]

@@ -261,6 +261,8 @@ class Action:
         self._writes: list[Variable] = list(self._traced.writes)
         self._reads = [v for v in self._traced.reads if v not in set(self._writes)]
         self._jitted = jax.jit(self._pure, donate_argnums=0)
+        self._compiled: Any = None
+        self._lock = threading.Lock()
 
     def _pure(self, written: list, read: list) -> list:
         with Frame({**dict(zip(self._writes, written, strict=True)), **dict(zip(self._reads, read, strict=True))}) as frame:
@@ -268,10 +270,13 @@ class Action:
             return [frame.values[v] for v in self._writes]
 
     def __call__(self) -> None:
-        """Starts it, and assigns the new values."""
+        """Starts it, and assigns the new values. The first time it is compiled, which holds nobody back."""
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = self._jitted.lower([v.array for v in self._writes], [v.array for v in self._reads]).compile()
         with interrupts_held(), dispatching:
             written = [v.array.copy() if v.handed_out else v.array for v in self._writes]
-            new = self._jitted(written, [v.array for v in self._reads])
+            new = self._compiled(written, [v.array for v in self._reads])
             for variable, value in zip(self._writes, new, strict=True):
                 variable.array = value
 
