@@ -11,6 +11,7 @@ from pellucid.training import programs
 from pellucid.training.data import Block
 from pellucid.training.nonfinite import Watch
 from tests.blame.helpers import Net, data, line_of, state
+from tests.cases import some_slow
 
 
 def log(x):
@@ -248,7 +249,11 @@ def test_infinities_that_a_mask_puts_in_and_takes_out_are_no_error():
 
 
 @pytest.mark.parametrize(
-    "form, batch_size", [("loop", 32), ("loop", 8), ("single", 32), ("recycled", 8), ("eager", 32), ("callback", 32), ("printing", 32)]
+    "form, batch_size",
+    some_slow(
+        [("loop", 32), ("loop", 8), ("single", 32), ("recycled", 8), ("eager", 32), ("callback", 32), ("printing", 32)],
+        [("loop", 8), ("single", 32), ("eager", 32)],
+    ),
 )
 def test_state_is_that_before_the_bad_batch(form, batch_size, monkeypatch):
     if form == "recycled":

@@ -483,6 +483,7 @@ def test_values_of_variables_are_never_constants_of_the_graph():
     assert jax_compat.parts(graph.jaxpr).consts == ()
 
 
+@pytest.mark.slow
 def test_captures_leak_no_tracers():
     with jax.checking_leaks():
         model = Composed()

@@ -82,6 +82,7 @@ def test_a_loop_of_ones_own_trains_as_fit_does():
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_scan_over_batches_and_vmap_over_models():
     model = built()
     pure = pellucid.functionalize(model)

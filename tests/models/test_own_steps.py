@@ -11,6 +11,7 @@ import pytest
 
 import pellucid
 from pellucid import layers, losses, metrics, ops, optimizers
+from tests.cases import some_slow
 from tests.training.twins import random_data
 
 X, Y = random_data(0, (70, 3), (70, 1))
@@ -86,8 +87,10 @@ def values(model):
     return [v.numpy() for v in model.variables]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize(
+    ("optimizer", "eagerly"),
+    some_slow([("sgd", False), ("adam", False), ("sgd", True), ("adam", True)], [("sgd", False), ("adam", True)]),
+)
 def test_a_step_of_ones_own_computes_what_the_built_in_one_does(optimizer, eagerly):
     mine, built_in = stepping()(rate=0.3), Net(rate=0.3)
     histories = [trained(mine, optimizer, run_eagerly=eagerly), trained(built_in, optimizer)]
@@ -178,6 +181,7 @@ def test_compute_loss_alone_may_be_the_users():
     assert one.ledger.call_count == 1
 
 
+@pytest.mark.slow
 def test_compute_metrics_alone_may_be_the_users():
     class Counting(Net):
         def compute_metrics(self, x, y, y_pred, sample_weight=None):

@@ -125,7 +125,13 @@ def fit_and_evaluate(k, model, case, x, y, weights):
     return history, model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
 
 
-RARE = {"one of two outputs has a loss", "class numbers from logits", "moving statistics, equal batches"}
+RARE = {
+    "outputs by name",
+    "weighted rows",
+    "one of two outputs has a loss",
+    "class numbers from logits",
+    "moving statistics, equal batches",
+}
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=name, marks=[pytest.mark.slow] if name in RARE else []) for name, c in CASES.items()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import sqlite3
 import threading
@@ -16,6 +17,7 @@ import pytest
 import pellucid
 from pellucid.callbacks import Callback, LambdaCallback
 from pellucid.errors import DataError, DataWarning
+from tests.cases import some_slow
 from tests.training.twins import random_data
 
 X, Y = random_data(4, (40, 3), (40, 1))
@@ -319,7 +321,7 @@ STEPS = {
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("case", STEPS)
+@pytest.mark.parametrize("case", some_slow(STEPS, list(STEPS)[::3]))
 def test_epochs_have_as_many_steps_as_in_keras(case):
     logs = [], []
     histories = [sequential(k).fit(**STEPS[case](k), callbacks=[counting(k, log)], verbose=0) for k, log in zip((pellucid, keras), logs)]
@@ -585,7 +587,7 @@ def test_ctrl_c_while_a_batch_is_waited_for_ends_training(model, kind):
 
     def item(index):
         if index == 2:
-            threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
+            threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()  # to the process, as a terminal does
         if index >= 2:
             waits.wait(30)
         return X[:SIZE], Y[:SIZE]

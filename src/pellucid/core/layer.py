@@ -22,6 +22,7 @@ from pellucid.core.arrays import array_seen
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.growing import Growing
+from pellucid.core.last_used import LastUsed
 from pellucid.core.variable import Variable
 from pellucid.core.weakly import cached_weakly
 from pellucid.errors import NotBuiltError, ShapeError
@@ -80,7 +81,7 @@ class _State:
         self.variables: list[Variable] = []
         self.losses: list[Any] = []
         self.steps = symbolic.Steps()  # the calls on symbolic tensors
-        self.views: dict[Any, Any] = {}  # of a model: the symbolic tensors of its graphs
+        self.views: LastUsed[Any, Any] = LastUsed(32)  # of a model: the symbolic tensors of its graphs
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 

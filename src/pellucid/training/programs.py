@@ -105,6 +105,7 @@ class Program:
         self.entry: Any = None  # of the ledger
         self.compiled: Callable[[], Any] | None = None  # is called when XLA is done
         self.graph: Any = None
+        self.made: Any = None  # from what
         self.batch_tree = batch_tree
 
     # ---- The pure function ----
