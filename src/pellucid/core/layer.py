@@ -85,6 +85,8 @@ class _State:
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
+    COPIED = ("_place", "arguments", "autocast", "build_shape", "built", "name", "named_by_user", "policy", "trainable", "variables")
+
     @property
     def owner(self) -> tuple[Layer, str] | None:
         """The layer that holds this one, and the attribute's path there. A shared layer keeps none of its models alive."""
@@ -642,6 +644,22 @@ class Layer:
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         Layer.version += 1
+
+    # ---- Copies ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What ``copy.deepcopy`` and ``pickle`` take: attributes and weights. Graphs start anew; the layer that holds it stays behind."""
+        attributes = {k: v for k, v in vars(self).items() if k not in ("_state", "_machine")}
+        return {"attributes": attributes, "kept": {name: getattr(self._state, name) for name in _State.COPIED}}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        for name, value in given["kept"].items():
+            setattr(self._state, name, list(value) if name == "variables" else value)
+        vars(self).update(given["attributes"])
+        Layer.version += 1
+        for path, child in self._children():
+            if isinstance(child, Layer) and child._state._place == path:  # a shared layer keeps the path that it had
+                self._adopt(path, child)
 
     # ---- Config ----
 

@@ -37,6 +37,18 @@ class Step:
     origin: Any = None
     outputs: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What ``copy.deepcopy`` and ``pickle`` take. JAX's functions go by their names here; a stack of calls is of this process."""
+        known = (name for name, function in _named_functions() if function is self.function)
+        name = next(known, None)
+        return {**vars(self), "function": self.function if name is None else _Name(name), "origin": None}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        vars(self).update(given, origin=jax_compat.here())
+        if isinstance(self.function, _Name):
+            self.function = dict(_named_functions())[self.function]
+        SymbolicTensor.exist = True
+
     @property
     def inputs(self) -> list[SymbolicTensor]:
         """The symbolic tensors among the arguments."""
@@ -46,6 +58,10 @@ class Step:
         """Makes the outputs: symbolic tensors in a structure, with the shapes and data types of abstract values."""
         self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(_open(a.shape), a.dtype, self) for a in avals])
         return self.outputs
+
+
+class _Name(str):
+    """Stands for a function in a copy."""
 
 
 class Steps:
@@ -137,6 +153,13 @@ _operators()
 jax_compat.register_array_type(SymbolicTensor, SymbolicTensor._no_value, SymbolicTensor._no_value)  # our error, not JAX's
 
 
+_accepting: dict[str, Callable] = {}  # the functions of arrays that take symbolic tensors as well
+
+
+def _named_functions() -> list[tuple[str, Callable]]:
+    return [*((f"operator {name}", function) for name, function in OPERATORS.items()), *_accepting.items()]
+
+
 def is_symbolic(tree: Any) -> bool:
     """Whether a structure holds a symbolic tensor."""
     return SymbolicTensor.exist and any(isinstance(leaf, SymbolicTensor) for leaf in jax.tree.leaves(tree))
@@ -177,6 +200,7 @@ def accepting_symbols(function: Callable) -> Callable:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
+    _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
 
 

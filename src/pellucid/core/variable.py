@@ -198,6 +198,22 @@ class Variable:
     def __jax_array__(self) -> Any:
         return self.value
 
+    # ---- Copies ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What ``copy.deepcopy`` and ``pickle`` take: all but the array itself and the number."""
+        own = {k: v for k, v in vars(self).items() if k not in ("_array", "_pending", "number", "handed_out")}
+        return {**own, "value": np.asarray(self)}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        value = given.pop("value")
+        vars(self).update(given)
+        self.number = next(_numbers)
+        self.array = _own_copy(value, self.own_dtype)
+        Variable.version += 1
+        if Variable.made is not None:
+            Variable.made(self)
+
     # ---- What it is ----
 
     @property

@@ -40,6 +40,7 @@ from pellucid.training.own_step import built_in, metrics_of, running, specs_of, 
 from pellucid.training.preflight import Preflight, preflight
 
 _running: contextvars.ContextVar[Model | None] = contextvars.ContextVar("pellucid_running_model", default=None)
+PURPOSES = ("train", "test", "predict")
 
 
 class Model(Configured):
@@ -72,6 +73,16 @@ class Model(Configured):
         model = super().__new__(cls, *args, **kwargs)
         object.__setattr__(model, "_machine", Machine(model))
         return model  # type: ignore[return-value]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        for purpose in PURPOSES:  # made for this model
+            state["attributes"].pop(f"{purpose}_function", None)
+        return {**state, "compiled": self._machine.kept()}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        super().__setstate__(given)
+        self._machine.restore(given["compiled"])
 
     @filtered
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -182,7 +193,7 @@ class Model(Configured):
         settings = Settings(optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly, jit_compile, steps_per_execution, nan)
         settings.check_names()
         self._machine.compile(settings)
-        for purpose in ("train", "test", "predict"):  # made for the settings of before
+        for purpose in PURPOSES:  # made for the settings of before
             vars(self).pop(f"{purpose}_function", None)
         self._machine.captures.max_captures, self._machine.captures.on_side_effect = max_captures, on_side_effect
 

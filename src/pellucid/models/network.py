@@ -174,6 +174,12 @@ class Connected(Layer):
         self._state.built = True
         self._nested_layers()
 
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        super().__setstate__(given)
+        for step in () if self._network is None else self._network.steps:
+            if isinstance(step.function, Layer):
+                step.function._state.steps.add(step)
+
     def _children(self) -> Iterator[tuple[str, Any]]:
         if self._network is not None:
             yield from ((layer.name, layer) for layer in self._network.layers)

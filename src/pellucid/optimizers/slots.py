@@ -60,6 +60,9 @@ class Slots:
         self._states: dict[tuple[Variable, ...], State] = {}  # of the present rule
         self._rule: tuple | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_states": {}, "_rule": None}  # found again from the slots
+
     @property
     def variables(self) -> list[Variable]:
         """All slots, in the order in which they were made."""

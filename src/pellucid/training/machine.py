@@ -88,6 +88,16 @@ class Machine:
         """Remembers what goes because others were used since."""
         self._dropped.put(key if isinstance(value, GraphCache) else value.made, True)
 
+    def kept(self) -> tuple:
+        """What a copy of the model takes over: settings, the optimizer's state among them. Graphs, programs and ledger start anew."""
+        return self.settings, self.captures.max_captures, self.captures.on_side_effect
+
+    def restore(self, kept: tuple) -> None:
+        """Takes over what ``kept`` gave."""
+        settings, self.captures.max_captures, self.captures.on_side_effect = kept
+        if settings is not None:
+            self.compile(settings)
+
     def need_settings(self, where: str) -> Settings:
         """The settings, or an error that says to call ``compile``."""
         if self.settings is None:
