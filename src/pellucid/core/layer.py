@@ -212,8 +212,11 @@ class Layer:
         if watcher is not None:
             watcher.losses_added(self, losses)
         else:
+            active = frame.active_frame()
+            if active is not None and active.missing is not None:  # of ops.cond and the like, whose outputs these are not
+                frame.require_frame_trace(None, f"add_loss is called in layer {self.path!r}")
             Layer._losses_exist = True
-            self._state.losses.extend(losses)
+            frame.keep_losses({self: [*frame.losses_of(self), *losses]})
 
     # ---- Calling ----
 
@@ -564,8 +567,10 @@ class Layer:
     @property
     def losses(self) -> list[Any]:
         """What ``add_loss`` was given in the last run of ``call``, here and in nested layers."""
-        traced = getattr(frame.observer(), "losses_of", None)
-        return [loss for layer in self._flatten_layers() for loss in (layer._state.losses if traced is None else traced(layer))]
+        find = getattr(frame.observer(), "losses_of", frame.losses_of)
+        found = [loss for layer in self._flatten_layers() for loss in find(layer)]
+        # what a layer added under a jit or grad of the user's ended with that
+        return [loss for loss in found if not jax_compat.is_tracer(loss)] if jax_compat.computes_now() else found
 
     def stateless_call(
         self,
@@ -609,16 +614,17 @@ class Layer:
 
         def run() -> tuple:
             outputs = self(*args, **kwargs)
-            return outputs, self.losses
+            return outputs, self.losses, dict(frame.active_frame().losses)  # type: ignore[union-attr]
 
         values = [jnp.asarray(v) for v in (*trainable_variables, *non_trainable_variables)]
-        (outputs, losses), new = frame.functional(run, [*parts[0], *parts[1]])(values)
+        (outputs, losses, added), new = frame.functional(run, [*parts[0], *parts[1]])(values)
+        if frame.active_frame() is not None:  # a step of the user's own may ask for them
+            frame.keep_losses(added)
         changed = new[len(parts[0]) :]
         return (outputs, changed, losses) if return_losses else (outputs, changed)
 
     def _forget_losses(self) -> None:
-        for layer in self._flatten_layers():
-            layer._state.losses.clear()
+        frame.keep_losses({layer: [] for layer in self._flatten_layers()})
 
     # ---- Attributes ----
 
