@@ -559,6 +559,41 @@ def test_several_losses_are_added_at_once():
     assert layer.losses == [1.0, 2.0, 3.0]
 
 
+def test_losses_under_a_users_grad_are_there_inside_and_gone_afterwards():
+    net, x = Net(lambda m, x, t: m.a(x), a=Penalty()), jnp.ones((2, 2))
+    gradient = jax.grad(lambda x: net(x).sum() + 2 * sum(net.losses))(x)
+    np.testing.assert_array_equal(gradient, 3 * np.ones((2, 2)))
+    assert net.losses == []
+    jax.jit(net)(x)
+    assert net.losses == []
+    net(x)
+    assert [float(loss) for loss in net.losses] == [4.0]
+
+
+def test_stateless_call_leaves_no_losses_behind():
+    net, x = Net(lambda m, x, t: m.a(x * m.w), a=Penalty(), w=normal(2)), jnp.ones((2, 2))
+    net(x)
+    before = [float(loss) for loss in net.losses]
+    with jax.checking_leaks():
+        _, _, losses = jax.jit(lambda values: net.stateless_call(values, [], x, return_losses=True))([jnp.ones(2)])
+    assert [float(loss) for loss in losses] == [4.0]
+    assert [float(loss) for loss in net.losses] == before  # those of the last run of its own
+
+
+def test_losses_of_an_eager_gradient_are_numbers():
+    net, x = Net(lambda m, x, t: m.a(x * m.w), a=Penalty(3.0), w=np.ones(2, "float32")), jnp.ones((2, 2))
+    with jax.checking_leaks():
+        value, (gradient,) = pellucid.value_and_grad(lambda: net(x).sum() + sum(net.losses), [net.w])()
+    assert (float(value), gradient.tolist(), [float(loss) for loss in net.losses]) == (16.0, [8.0, 8.0], [12.0])
+
+
+def test_add_loss_in_the_turn_of_a_scan_says_that_it_would_be_lost():
+    layer = Penalty()
+    with pytest.raises(pellucid.CaptureError, match="add_loss is called in layer 'penalty.*inside a JAX transformation"):
+        pellucid.ops.scan(lambda x, _: (layer(x), None), jnp.ones((2, 2)), length=3)
+    assert layer.losses == []
+
+
 # ---- Names, paths, config ----
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -584,3 +585,30 @@ def test_single_batches():
     for rows in (20, 9):
         np.testing.assert_allclose(model.train_on_batch(X[:rows], Y[:rows]), twin.train_on_batch(X[:rows], Y[:rows]), rtol=1e-5)
     assert model.ledger.call_count == 1
+
+
+class Penalised(pellucid.Model):
+    def __init__(self):
+        super().__init__()
+        self.out = layers.Dense(1, kernel_initializer="ones")
+
+    def call(self, x):
+        y = self.out(x)
+        self.add_loss(2.0 * jnp.mean(y))
+        return y
+
+
+def test_losses_that_layers_add_count_in_compute_loss_and_updates():
+    model, x, y = Penalised(), jnp.ones((4, 2)), jnp.zeros((4, 1))
+    model.compile(loss="mse")
+    model.build((None, 2))
+    values = [v.value for v in model.trainable_variables]
+
+    @jax.jit
+    def step(values):
+        return jax.value_and_grad(model.compute_loss_and_updates, has_aux=True)(values, [], [], x, y)
+
+    with jax.checking_leaks():
+        (loss, _), _ = step(values)
+    assert float(loss) == 4.0 + 4.0
+    assert model.losses == []

@@ -44,6 +44,7 @@ class Frame:
         self.values: dict = dict(values or {})
         self.written: dict = {}
         self._cast: dict[tuple[Any, Any], Any] = {}  # what was read as another data type: a weight is cast once
+        self.losses: dict[Any, list] = {}  # that layers have added in it, where nobody observes
         self.missing = missing
         self.observer = observer
         self.trace: object = None
@@ -69,6 +70,7 @@ class Frame:
         self.values.clear()  # traced values end with their trace
         self.written.clear()
         self._cast.clear()
+        self.losses.clear()
         self.trace = self.outer = None
 
     def read(self, variable: Any, dtype: Any = None) -> Any:
@@ -112,6 +114,24 @@ def observer() -> Any:
     """Whoever wants to know of layer calls at this moment (a capture), or None."""
     frame = _active.get()
     return None if frame is None else frame.observer
+
+
+def losses_of(layer: Any) -> list[Any]:
+    """What a layer has added: in the innermost frame that it ran in, or else in plain eager code."""
+    frame = _active.get()
+    while frame is not None and layer not in frame.losses:
+        frame = frame.outer
+    return layer._state.losses if frame is None else frame.losses[layer]
+
+
+def keep_losses(losses: dict[Any, list]) -> None:
+    """What layers have added is theirs, until the active frame ends."""
+    frame = _active.get()
+    if frame is not None:
+        frame.losses.update(losses)
+    else:
+        for layer, added in losses.items():
+            layer._state.losses = added
 
 
 def require_frame_trace(frame: Frame | None, what: str) -> None:
@@ -259,6 +279,7 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
 
     def run(*args: Any, **kwargs: Any) -> tuple[Any, list]:
         writes: list = []
+        layers: list = []
         if isinstance(given, Growing):  # what `function` reads may be made in its only run: it is differentiated afterwards
             run_once = Traced(functools.partial(function, **kwargs), *jax.tree.map(jax.typeof, args)).run
             compute, variables = lambda *args, **_: run_once(*args), given.now()
@@ -269,12 +290,13 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
             with Frame(dict(zip(variables, values, strict=True)), cache="gradient") as frame:
                 out = compute(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
-                writes[:] = frame.written
-                return loss, (aux, [frame.values[v] for v in writes])
+                writes[:], layers[:] = frame.written, frame.losses
+                return loss, (aux, [frame.values[v] for v in writes], list(frame.losses.values()))
 
-        (loss, (aux, new)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
+        (loss, (aux, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
         for variable, value in zip(writes, new, strict=True):
             variable.assign(value)
+        keep_losses(dict(zip(layers, losses, strict=True)))
         return ((loss, aux) if has_aux else loss), grads
 
     return run

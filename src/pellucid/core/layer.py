@@ -22,6 +22,7 @@ from pellucid.core.arrays import array_seen
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.growing import Growing
+from pellucid.core.last_used import LastUsed
 from pellucid.core.variable import Variable
 from pellucid.core.weakly import cached_weakly
 from pellucid.errors import NotBuiltError, ShapeError
@@ -40,7 +41,7 @@ class Hooks:
     connect: Callable[[Layer, tuple, dict], Any] | None = None  # a layer is called on symbolic tensors
     end_of: Callable[[Layer, str], Any] | None = None  # by the models: the symbolic "input" or "output" of a layer
     build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
-    attribute_written: Callable[[Layer, str, Any], None] | None = None  # by the side effects, during a capture
+    attribute_written: Callable[[Layer, str], None] | None = None  # by the side effects, during a capture
     layer_made: Callable[[Layer], None] | None = None  # by the side effects, too
 
 
@@ -80,7 +81,7 @@ class _State:
         self.variables: list[Variable] = []
         self.losses: list[Any] = []
         self.steps = symbolic.Steps()  # the calls on symbolic tensors
-        self.views: dict[Any, Any] = {}  # of a model: the symbolic tensors of its graphs
+        self.views: LastUsed[Any, Any] = LastUsed(32)  # of a model: the symbolic tensors of its graphs
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
@@ -211,8 +212,11 @@ class Layer:
         if watcher is not None:
             watcher.losses_added(self, losses)
         else:
+            active = frame.active_frame()
+            if active is not None and active.missing is not None:  # of ops.cond and the like, whose outputs these are not
+                frame.require_frame_trace(None, f"add_loss is called in layer {self.path!r}")
             Layer._losses_exist = True
-            self._state.losses.extend(losses)
+            frame.keep_losses({self: [*frame.losses_of(self), *losses]})
 
     # ---- Calling ----
 
@@ -563,8 +567,10 @@ class Layer:
     @property
     def losses(self) -> list[Any]:
         """What ``add_loss`` was given in the last run of ``call``, here and in nested layers."""
-        traced = getattr(frame.observer(), "losses_of", None)
-        return [loss for layer in self._flatten_layers() for loss in (layer._state.losses if traced is None else traced(layer))]
+        find = getattr(frame.observer(), "losses_of", frame.losses_of)
+        found = [loss for layer in self._flatten_layers() for loss in find(layer)]
+        # what a layer added under a jit or grad of the user's ended with that
+        return [loss for loss in found if not jax_compat.is_tracer(loss)] if jax_compat.computes_now() else found
 
     def stateless_call(
         self,
@@ -608,22 +614,23 @@ class Layer:
 
         def run() -> tuple:
             outputs = self(*args, **kwargs)
-            return outputs, self.losses
+            return outputs, self.losses, dict(frame.active_frame().losses)  # type: ignore[union-attr]
 
         values = [jnp.asarray(v) for v in (*trainable_variables, *non_trainable_variables)]
-        (outputs, losses), new = frame.functional(run, [*parts[0], *parts[1]])(values)
+        (outputs, losses, added), new = frame.functional(run, [*parts[0], *parts[1]])(values)
+        if frame.active_frame() is not None:  # a step of the user's own may ask for them
+            frame.keep_losses(added)
         changed = new[len(parts[0]) :]
         return (outputs, changed, losses) if return_losses else (outputs, changed)
 
     def _forget_losses(self) -> None:
-        for layer in self._flatten_layers():
-            layer._state.losses.clear()
+        frame.keep_losses({layer: [] for layer in self._flatten_layers()})
 
     # ---- Attributes ----
 
     def __setattr__(self, name: str, value: Any) -> None:
         if Hooks.attribute_written is not None:
-            Hooks.attribute_written(self, name, value)
+            Hooks.attribute_written(self, name)
         object.__setattr__(self, name, value)
         Layer.version += 1
         if name in self._state.guards:

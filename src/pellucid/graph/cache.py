@@ -11,6 +11,7 @@ import jax
 
 from pellucid.core import frame, jax_compat
 from pellucid.core.jax_compat import Place, user_place
+from pellucid.core.last_used import LastUsed
 from pellucid.core.layer import Layer
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureBudgetError
@@ -22,7 +23,7 @@ from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.same import same
 
 KEPT = 32  # graphs of a model; those that were used last
-_REMEMBERED = 256  # graphs that were dropped, and why: told when one is captured again
+_REMEMBERED = 256  # graphs that were dropped or of no use, and why: told when one is captured again
 
 
 def captures_of(layer: Layer) -> GraphCache:
@@ -55,8 +56,8 @@ class GraphCache:
         self._signature: Signature | None = None  # of the last capture
         self._used: dict[Graph, int] = {}
         self._clock = itertools.count()
-        self._refused: dict[tuple, str] = {}  # signatures whose symbolic graph was of no use, and why
-        self._dropped: dict[tuple, tuple[Reason, str]] = {}
+        self._refused: LastUsed[tuple, str] = LastUsed(_REMEMBERED)  # signatures whose symbolic graph was of no use, and why
+        self._dropped: LastUsed[tuple, tuple[Reason, str]] = LastUsed(_REMEMBERED)
 
     @property
     def last(self) -> Graph | None:
@@ -120,13 +121,13 @@ class GraphCache:
     def refuse(self, graph: Graph, why: str) -> None:
         """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
         with lock:
-            self._refused[graph.signature.tree, graph.signature.leaves] = f"its graph cannot be made concrete ({why})"
+            self._refused.put((graph.signature.tree, graph.signature.leaves), f"its graph cannot be made concrete ({why})")
             self._keep([g for g in self.graphs if g is not graph])
 
     def drop(self, graph: Graph, why: str) -> None:
         """Gives up a graph: the next capture tells why."""
         with lock:
-            self._dropped[graph.signature, graph.training] = Reason.DROPPED, why
+            self._dropped.put((graph.signature, graph.training), (Reason.DROPPED, why))
             self._keep([g for g in self.graphs if g is not graph])
 
     def is_current(self, graph: Graph, contents: bool = True) -> bool:
@@ -157,10 +158,10 @@ class GraphCache:
 
         def refused(at: Place | None, what: str, seconds: float) -> None:
             nonlocal reason, sentence
-            self._refused[kind] = f"{at} needs to know the size"
+            self._refused.put(kind, needs := f"{at} needs to know the size")
             enter(f"{sentence}, but a symbolic batch was refused at {at} ({what})", training, seconds, "refused")
             self._captured += 1
-            reason, sentence = Reason.CONCRETE, f"captured once more for batches of {batch_size}, because {self._refused[kind]}"
+            reason, sentence = Reason.CONCRETE, f"captured once more for batches of {batch_size}, because {needs}"
             self._check_budget(sentence)
 
         try:
@@ -209,16 +210,14 @@ class GraphCache:
         if new is not None:
             kept.append(new)
             self._used[new], self._signature = next(self._clock), new.signature
-            self._dropped.pop((new.signature, new.training), None)
+            self._dropped.drop((new.signature, new.training))
         self.graphs = kept
         self._used = {g: self._used.get(g, -1) for g in kept}
 
     def _remember(self, graph: Graph, reason: Reason, why: str) -> None:
         if graph.size_guards:  # it was good for some sizes only
             return
-        self._dropped[graph.signature, graph.training] = reason, why
-        if len(self._dropped) > _REMEMBERED:
-            del self._dropped[next(iter(self._dropped))]
+        self._dropped.put((graph.signature, graph.training), (reason, why))
 
     def _check_budget(self, sentence: str) -> None:
         """Raises where ``call`` may not be captured once more."""
@@ -239,8 +238,9 @@ class GraphCache:
         return f"captured {again} {'for' if reason is Reason.CONCRETE else 'because'} {why}"
 
     def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:
-        if (signature.tree, signature.leaves) in self._refused:
-            return Reason.CONCRETE, f"batches of {batch_size} alone, because {self._refused[signature.tree, signature.leaves]}"
+        refused = self._refused.get((signature.tree, signature.leaves))
+        if refused is not None:
+            return Reason.CONCRETE, f"batches of {batch_size} alone, because {refused}"
         sizes = {} if batch_size is None else {BATCH: batch_size}
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
         graph = next((g for g in reversed(same) if g.serves(signature, sizes, training)), same[-1] if same else None)

@@ -263,12 +263,13 @@ class Model(Steps):
             raise ValueError(
                 f"activations: `call` of {self.name!r} has no layer and no operation to show the value of; expected outputs='input'."
             )
-        for key in [key for key in parts if key[0] not in captures.graphs]:
-            del parts[key]
+        parts.keep(lambda key, _: key[0] in captures.graphs)
         key = graph, tuple(paths)
-        if key not in parts:
-            parts[key] = Submodel(self, {path: path for path in paths}, f"{self.name}_activations", graph)
-        values = loop.predict(parts[key]._machine, data, rows or data.rows, 0, None)
+        part = parts.get(key)
+        if part is None:
+            part = Submodel(self, {path: path for path in paths}, f"{self.name}_activations", graph)
+            parts.put(key, part)
+        values = loop.predict(part._machine, data, rows or data.rows, 0, None)
         return values[outputs] if isinstance(outputs, str) else {path: values[path] for path in paths}
 
 

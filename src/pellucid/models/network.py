@@ -267,9 +267,11 @@ class Connected(Layer):
         graph, network = self._with_graph(what), self._network
         key = (graph.signature.tree, graph.signature.leaves) if network is None else network
         views = self._state.views
-        if key not in views:
-            views[key] = View(self, graph, None if network is None else network.inputs)
-        return views[key]
+        view = views.get(key)
+        if view is None:
+            view = View(self, graph, None if network is None else network.inputs)
+            views.put(key, view)
+        return view
 
 
 _BUILD = "Build it first: model.build((None, …)) or model.capture(x)."

@@ -334,8 +334,9 @@ class Steps(GlassBox):
         Returns:
             ``(loss, (loss, outputs, non-trainable variables, metrics' variables))``, variables as values.
         """
-        y_pred, non_trainable = self.stateless_call(trainable_variables, non_trainable_variables, x, training=training)
-        loss, (_, non_trainable, metrics) = self.stateless_compute_loss(
-            trainable_variables, non_trainable, metrics_variables, x, y, y_pred, sample_weight, training
-        )
+        with frame.Frame():  # has the losses that layers add, until they are counted
+            y_pred, non_trainable = self.stateless_call(trainable_variables, non_trainable_variables, x, training=training)
+            loss, (_, non_trainable, metrics) = self.stateless_compute_loss(
+                trainable_variables, non_trainable, metrics_variables, x, y, y_pred, sample_weight, training
+            )
         return loss, (loss, y_pred, non_trainable, metrics)

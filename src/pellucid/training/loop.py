@@ -14,9 +14,11 @@ import numpy as np
 
 from pellucid.core import explain, seeds
 from pellucid.core.checks import check_flags
+from pellucid.core.last_used import LastUsed
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.errors import DataError, DataWarning, ShapeError
+from pellucid.graph import cache
 from pellucid.graph.cache import GraphCache
 from pellucid.graph.graph import BATCH, Graph
 from pellucid.graph.instantiate import InstantiationError
@@ -67,8 +69,8 @@ class Runner:
         self.batches = source.batches or JOINED
         self.bytes_a_batch = sum(leaf.nbytes // self.rows for leaf in jax.tree.leaves(self.data.tree())) * self.batch_size
         self._like = like
-        self._of_kinds: dict[Kind, Runner] = {}
-        self._programs: dict[tuple[int, bool, int], Program] = {}
+        self._of_kinds: LastUsed[Kind, Runner] = LastUsed(cache.KEPT)
+        self._programs: LastUsed[tuple[int, bool, int], Program] = LastUsed(cache.KEPT)
         watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
         self.watch: Watch | None = like.watch if like is not None else Watch(caller) if watched else None
         self._look_into_arrays = False  # preparing does
@@ -179,14 +181,15 @@ class Runner:
 
     def _for_kind(self, block: Block) -> Runner:
         """The runner for batches of a kind: other shapes or types than the first ones are another graph and other programs."""
-        kind, sample = block.kind, self.source.sample
-        if kind not in self._of_kinds:
-            if kind.is_of(sample):
-                self._of_kinds[kind] = self
-            else:
-                other = Arrays(ArrayData(*jax.tree.unflatten(kind.tree, block.arrays)), block.batch_size)
-                self._of_kinds[kind] = Runner(self.machine, self.purpose, other, self.caller, True, self.told, self)
-        return self._of_kinds[kind]
+        kind = block.kind
+        runner = self._of_kinds.get(kind)
+        if runner is None and kind.is_of(self.source.sample):
+            return self
+        if runner is None:
+            other = Arrays(ArrayData(*jax.tree.unflatten(kind.tree, block.arrays)), block.batch_size)
+            runner = Runner(self.machine, self.purpose, other, self.caller, True, self.told, self)
+            self._of_kinds.put(kind, runner)
+        return runner
 
     def _run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         if block.padded and not self.pads:  # it was gathered for a graph that has changed since
@@ -230,16 +233,17 @@ class Runner:
 
     def _program(self, block: Block) -> Program:
         key = (block.batch_size, block.padded, block.arrays[0].shape[0] if block.arrays else self.form.capacity * self.batch_size)
-        if key not in self._programs:
+        program = self._programs.get(key)
+        if program is None:
             try:
-                self._programs[key] = self._make(block)
+                self._programs.put(key, program := self._make(block))
                 self._read_again()  # a change that tracing makes is none
             except InstantiationError as error:
-                cache = self.captures if error.graph is self.graph else self.machine.captures
-                cache.refuse(error.graph, error.why)
+                captures = self.captures if error.graph is self.graph else self.machine.captures
+                captures.refuse(error.graph, error.why)
                 self.prepare()
                 return self._program(block)
-        return self._programs[key]
+        return program
 
     def _make(self, block: Block) -> Program:
         graph, form = self.graph, self.form

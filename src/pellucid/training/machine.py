@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import jax
 
+from pellucid.core.last_used import LastUsed
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.graph.cache import GraphCache, captures_of
+from pellucid.graph.cache import KEPT, GraphCache, captures_of
 from pellucid.graph.graph import Graph
 from pellucid.metrics import Mean, Metric
 from pellucid.optimizers import LossScaleOptimizer, Optimizer
@@ -28,6 +29,10 @@ from pellucid.training.phases import Phases
 from pellucid.training.programs import Action, Form, Program, choose_form
 from pellucid.training.readings import Readings
 from pellucid.training.reasons import Made, why
+
+PROGRAMS = 64  # of a model; those that were used last
+STEPS = 16  # of the user's own, with the settings that they were captured with; those that were used last
+_REMEMBERED = 256  # contents of readings, and programs that were dropped: told when one is made again
 
 
 class Machine:
@@ -47,16 +52,15 @@ class Machine:
         self.settings: Settings | None = None
         self.stop_training = False
         self.history: Any = None
-        self.parts: dict[tuple[Graph, tuple[str, ...]], Any] = {}  # models of inner values that were asked for, with their programs
+        self.parts: LastUsed[tuple[Graph, tuple[str, ...]], Any] = LastUsed(KEPT)  # models of inner values, with their programs
         self.phases: Phases | None = None  # of the last fit
         self.loss_mean: Metric | None = None  # of steps of the user's own
-        self._own_steps: dict[tuple[str, int], GraphCache] = {}
-        self._flushes: dict[Optimizer, tuple[Any, Action]] = {}
-        self._objectives: dict[Any, Objective] = {}
-        self._programs: dict[Any, Program] = {}
+        self.objective: Objective | None = None  # the newest losses and metrics: for the outputs and targets that were new last
+        self._programs: LastUsed[Any, Program] = LastUsed(PROGRAMS, self._drop)
+        self._numbered: list[tuple[list, int]] = []  # contents of readings, used last at the end
+        self._forget()
         self._lock = threading.RLock()
         self._trainable_at: tuple[Any, tuple[Variable, ...]] | None = None
-        self._numbered: list[tuple[list, int]] = []  # contents of readings
         self._in_epoch = False
         self._made: dict[str, Made] = {}  # the last program of each purpose
         self._settings_count = 0
@@ -69,8 +73,20 @@ class Machine:
             self.settings = settings
             self.loss_mean = Mean(name="loss")
             self._settings_count += 1
-            self._objectives, self._own_steps = {}, {}
-            self._programs = {k: p for k, p in self._programs.items() if k[0] == "predict"}
+            self._forget()
+            self._programs.keep(lambda key, _: key[0] == "predict")
+
+    def _forget(self) -> None:
+        """What was made of the settings before."""
+        self.objective = None
+        self._dropped: LastUsed[tuple, bool] = LastUsed(_REMEMBERED)  # programs, and graphs of steps of the user's own
+        self._objectives: LastUsed[Any, Objective] = LastUsed(KEPT)
+        self._own_steps: LastUsed[tuple[str, int], GraphCache] = LastUsed(STEPS, self._drop)
+        self._flushes: dict[Optimizer, tuple[Any, Action]] = {}
+
+    def _drop(self, key: tuple, value: Program | GraphCache) -> None:
+        """Remembers what goes because others were used since."""
+        self._dropped.put(key if isinstance(value, GraphCache) else value.made, True)
 
     def need_settings(self, where: str) -> Settings:
         """The settings, or an error that says to call ``compile``."""
@@ -80,11 +96,6 @@ class Machine:
             )
         return self.settings
 
-    @property
-    def objective(self) -> Objective | None:
-        """The newest losses and metrics, which serve the outputs and targets that were new last."""
-        return next(reversed(self._objectives.values()), None)
-
     def objective_for(self, outputs: Any, names: list[str], y: Any, with_losses: bool, where: str) -> Objective:
         """Losses and metrics matched with outputs; the same ones for the same structures."""
         settings = self.need_settings(where)
@@ -93,9 +104,11 @@ class Machine:
         held = metrics_of(self.layer)
         key = (tree, tuple(names), jax.tree.structure(y), kinds, with_losses, tuple(held))
         with self._lock:
-            if key not in self._objectives:
-                self._objectives = {**self._objectives, key: Objective(settings, outputs, names, y, with_losses, held)}
-            return self._objectives[key]
+            found = self._objectives.get(key)
+            if found is None:
+                found = self.objective = Objective(settings, outputs, names, y, with_losses, held)
+                self._objectives.put(key, found)
+            return found
 
     @contextlib.contextmanager
     def epoch(self) -> Iterator[None]:
@@ -132,14 +145,18 @@ class Machine:
 
     def own_captures(self, purpose: str, readings: Readings) -> GraphCache:
         """The graphs of a step of the user's own, for what losses, metrics and optimizers are now."""
-        function, key = self.own_step(purpose), (purpose, self._number_of(readings))
+        function = self.own_step(purpose)
         assert function is not None
         with self._lock:
-            if key not in self._own_steps:
+            key = purpose, self._number_of(readings)
+            cache = self._own_steps.get(key)
+            if cache is None:
                 known = any(of == purpose and cache.last is not None for (of, _), cache in self._own_steps.items())
                 because = "a number or setting that losses, metrics or the optimizer hold has changed" if known else None
-                self._own_steps[key] = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function, because)
-            cache = self._own_steps[key]
+                if key in self._dropped:
+                    because = f"its graphs were dropped: a model keeps those of the {STEPS} steps and settings that it used last"
+                cache = GraphCache(StepLayer(self.layer, function), self.captures.ledger, function, because)
+                self._own_steps.put(key, cache)
         cache.on_side_effect = self.captures.on_side_effect
         return cache
 
@@ -237,7 +254,8 @@ class Machine:
         with self._lock:
             number = self._number_of(readings)
             key = (purpose, graph, form, tree, shapes, objective, number, variables, slots)
-            if key not in self._programs:
+            found = self._programs.get(key)
+            if found is None:
                 made = Made(form, self._settings_count, self._number_of_graph(graph), shapes, number, tuple(v.path for v in variables))
                 reason = (f"compiled again for {use}" if last else self._reason(purpose, made, graph, use)) + note
                 started = time.perf_counter()
@@ -247,14 +265,18 @@ class Machine:
                 program.entry = ledger.new_program(purpose, form.batch_size, reason, time.perf_counter() - started, form.loop)
                 program.compiled = functools.partial(ledger.add_program, program.entry, graph)
                 program.graph = graph
+                program.made = purpose, made
                 alive = [*self.captures.graphs, *(g for own in self._own_steps.values() for g in own.graphs)]
-                self._programs = {**{k: p for k, p in self._programs.items() if p.graph in alive}, key: program}
-            return self._programs[key]
+                self._programs.keep(lambda _, known: known.graph in alive)
+                self._programs.put(key, found := program)
+            return found
 
     def _reason(self, purpose: str, made: Made, graph: Graph, use: str) -> str:
         """Why a program is compiled, which is noted as the last one with its purpose."""
         before, self._made[purpose] = self._made.get(purpose), made
         changed = why(before, made, self.captures.ledger.run_of(graph))
+        if (purpose, made) in self._dropped:
+            changed = f"its program was dropped: a model keeps the {PROGRAMS} programs that it used last"
         return f"compiled again for {use}, because {changed}" if changed else f"compiled for {use}"
 
     def _number_of_graph(self, graph: Graph) -> int:
@@ -278,11 +300,11 @@ class Machine:
 
     def _number_of(self, readings: Readings) -> int:
         """A number for equal contents, which cannot be keys themselves."""
-        number = next((n for known, n in reversed(self._numbered) if known == readings.content), None)
-        if number is None:
-            number = len(self._numbered)
-            self._numbered.append((readings.content, number))
-        return number
+        with self._lock:
+            entry = next((e for e in reversed(self._numbered) if e[0] == readings.content), None)
+            entry = entry or (readings.content, next(self._counter))
+            self._numbered = [*(e for e in self._numbered[1 - _REMEMBERED :] if e is not entry), entry]
+            return entry[1]
 
     @contextlib.contextmanager
     def noticing_no_change(self, readings: Readings) -> Iterator[None]:
@@ -291,7 +313,7 @@ class Machine:
         if readings.may_have_changed():
             number, now = self._number_of(readings), readings.again()
             if now.content != readings.content:
-                self._numbered.append((now.content, number))
+                self._numbered = [*self._numbered[1 - _REMEMBERED :], (now.content, number)]
 
     def _trainable(self, graph: Graph | None) -> tuple[Variable, ...]:
         """The variables that an optimizer changes now. To find them takes a walk over all layers: once for each change."""
@@ -344,7 +366,7 @@ class Machine:
     def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
         wanted: Any = 1 if each_step else "auto" if self.settings is None else self.settings.steps_per_execution
-        for key, program in list(self._programs.items()):
+        for key, program in self._programs.items():
             made: Form = program.form
             fits = made.batch_size == batch_size and made.masked == masked and made.loop and made.capacity * 8 >= min(batches, 64)
             if key[:2] == (purpose, graph) and wanted == "auto" and batches > 1 and fits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -123,9 +124,9 @@ class Watch:
         self.caller = caller
         self.epoch = 0
         self._flights: collections.deque[_Flight] = collections.deque()
-        self._spare: dict[Program, list[list[Any]]] = {}
+        self._spare: weakref.WeakKeyDictionary[Program, list[list[Any]]] = weakref.WeakKeyDictionary()
         self._steps = 0
-        self._settled: _Flight | None = None  # is let go while the device works on the next one: that takes as long as two steps
+        self._freed_later: _Flight | None = None  # keeps its arrays until the device works on the next one: freeing takes two steps' time
 
     def begin(self, epoch: int) -> None:
         """An epoch begins (numbered from 1)."""
@@ -139,7 +140,7 @@ class Watch:
             outputs = program.dispatch(block, first, steps, spares.pop() if spares else None)
         self._flights.append(_Flight(program, block, first, steps, kept, outputs, self._steps + 1))
         self._steps += steps
-        self._settled = None
+        self._freed_later = None
         return outputs
 
     def settle(self, outputs: Any = None) -> None:
@@ -155,7 +156,7 @@ class Watch:
             if not flight.program.was_finite(flight.outputs):
                 self._undo(flight)
                 raise self._error(flight)
-            self._settled = flight
+            self._freed_later = flight
             if flight.program.recycles and not any(held for _, _, held in flight.kept):
                 self._spare.setdefault(flight.program, []).append([a for _, a, _ in flight.kept])
             if flight.outputs is outputs:

@@ -105,6 +105,7 @@ class Program:
         self.entry: Any = None  # of the ledger
         self.compiled: Callable[[], Any] | None = None  # is called when XLA is done
         self.graph: Any = None
+        self.made: Any = None  # from what
         self.batch_tree = batch_tree
 
     # ---- The pure function ----
@@ -238,14 +239,6 @@ class Program:
             given = jax.tree.unflatten(self._told, [others[j][i] if j in others else next(scalars) for j in range(self._told.num_leaves)])
             found.append(Logs(given, dict(given)) if self.gives_last else Logs(given["means"], dict(given["batch"])))
         return found
-
-    def run(self, block: Block) -> Iterator[tuple[int, Any]]:
-        """Dispatches all steps of a block: yields (steps so far, outputs) after each dispatch."""
-        if self.form.loop:
-            yield block.steps, self.dispatch(block, 0, block.steps)
-        else:
-            for i in range(block.steps):
-                yield i + 1, self.dispatch(block, i)
 
 
 class Action:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -188,8 +189,7 @@ class Stream:
             return iter(given)
         count = given.num_batches
         if count is None:
-            indices: Any = iter(int, 1)
-            indices = (i for i, _ in enumerate(indices))
+            indices: Any = itertools.count()
         else:
             indices = range(count) if self._shuffle is None else self._shuffle(count).tolist()
         if given.workers > 1:
