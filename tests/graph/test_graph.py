@@ -267,7 +267,9 @@ def test_a_constant_output_is_named_and_given():
 
 def test_dtypes_of_outputs_are_told():
     net = Net(lambda m, x, t: (x, jnp.argmax(x, -1), x > 0))
-    assert net.capture((None, 3)).output_dtypes == (jnp.float32, jnp.int32, jnp.bool_)
+    assert net.capture((None, 3)).output_specs(2) == tuple(
+        jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in (((2, 3), jnp.float32), ((2,), jnp.int32), ((2, 3), jnp.bool_))
+    )
 
 
 # ---- Losses, text ----

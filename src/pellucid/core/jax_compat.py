@@ -27,7 +27,7 @@ except ImportError as error:  # pragma: no cover - depends on the installed jax
         f"Pellucid does not know the internals of jax {jax.__version__}. It works with jax 0.10 to 0.12: pip install 'jax<0.13'."
     ) from error
 
-__all__ = ["Literal", "Primitive", "SymbolicSize"]
+__all__ = ["Literal", "Primitive", "SymbolicSize"]  # JAX's own names, passed on: type checkers want them listed, and no others
 
 InconclusiveSize = core.InconclusiveDimensionOperation
 _CLOSED = getattr(core, "ClosedJaxpr", None)  # merged into Jaxpr in jax 0.12
@@ -168,6 +168,16 @@ class Parts(NamedTuple):
 
 def is_jaxpr(value: object) -> bool:
     return isinstance(value, core.Jaxpr) or (_CLOSED is not None and isinstance(value, _CLOSED))
+
+
+def traceback_of(eqn: Any) -> Any:
+    """The stack of calls that made an equation, as a key: equal ones went through the same instructions."""
+    return eqn.source_info.traceback
+
+
+def settings_of(eqn: Any) -> tuple:
+    """What JAX's context managers said when an equation was made."""
+    return tuple(getattr(eqn.ctx, name, None) for name in ("compute_type", "threefry_partitionable", "xla_metadata"))
 
 
 def nested_jaxprs(eqn: Any) -> list[Any]:

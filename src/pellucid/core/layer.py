@@ -41,7 +41,7 @@ class Hooks:
     connect: Callable[[Layer, tuple, dict], Any] | None = None  # a layer is called on symbolic tensors
     end_of: Callable[[Layer, str], Any] | None = None  # by the models: the symbolic "input" or "output" of a layer
     build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
-    attribute_written: Callable[[Layer, str, Any], None] | None = None  # by the side effects, during a capture
+    attribute_written: Callable[[Layer, str], None] | None = None  # by the side effects, during a capture
     layer_made: Callable[[Layer], None] | None = None  # by the side effects, too
 
 
@@ -632,7 +632,7 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if Hooks.attribute_written is not None:
-            Hooks.attribute_written(self, name, value)
+            Hooks.attribute_written(self, name)
         object.__setattr__(self, name, value)
         Layer.version += 1
         if name in self._state.guards:

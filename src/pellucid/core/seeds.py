@@ -73,8 +73,3 @@ def restore(counts: dict[str, int]) -> None:
     with _lock:
         _counts.clear()
         _counts.update(counts)
-
-
-def is_seeded() -> bool:
-    """Whether a global seed was set, so that runs repeat."""
-    return _global_seed is not None

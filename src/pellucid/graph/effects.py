@@ -206,7 +206,7 @@ class Effects:
         if "warnings" not in modules:
             self._note(*((_LOG, "logging") if "logging" in modules else (_PRINT, "")), user_place(sys._getframe(2)))
 
-    def attribute_written(self, layer: Layer, name: str, value: Any) -> None:
+    def attribute_written(self, layer: Layer, name: str) -> None:
         if threading.get_ident() == self._thread and not is_building() and layer in self._known:
             place = user_place(sys._getframe(2))
             if place is not None:

@@ -287,11 +287,6 @@ class Graph:
         """Abstract values of the outputs, flat."""
         return [v.aval for v in self._output_vars]
 
-    @property
-    def output_dtypes(self) -> Any:
-        """Data types of the outputs, in their structure."""
-        return jax.tree.unflatten(self.output_tree, [a.dtype for a in self.output_avals])
-
     def output_specs(self, batch_size: int) -> Any:
         """``ShapeDtypeStruct``s of the outputs at a batch size, in their structure."""
         sized = [tuple(batch_size if d is None else d for d in shape_of(a)) for a in self.output_avals]

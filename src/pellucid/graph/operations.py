@@ -62,7 +62,7 @@ class Operation:
 
     def add(self, eqn: Any, call: UserCall | None) -> None:
         """Takes an equation in."""
-        traceback = eqn.source_info.traceback
+        traceback = jax_compat.traceback_of(eqn)
         self._tracebacks.setdefault(traceback, traceback)
         self._library = () if call is None else call.library
         self._done |= eqn.primitive.name == self._once
@@ -79,7 +79,7 @@ class Operation:
         """
         if self._done and eqn.primitive.name == self._once:
             return False  # an operator's second result: the first turn of ``total = total + x`` may add an array to a number
-        traceback = eqn.source_info.traceback
+        traceback = jax_compat.traceback_of(eqn)
         known = self._tracebacks.get(traceback, traceback)
         if known is traceback and known in self._tracebacks:
             return True
@@ -91,7 +91,7 @@ class Operation:
 
     def is_new(self, eqn: Any) -> bool:
         """Whether no equation of this execution was made by the same calls as the given one."""
-        return eqn.source_info.traceback not in self._tracebacks
+        return jax_compat.traceback_of(eqn) not in self._tracebacks
 
 
 def _entered_again(before: tuple[tuple[Any, int], ...], now: tuple[tuple[Any, int], ...]) -> bool:

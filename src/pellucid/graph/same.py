@@ -98,7 +98,7 @@ class _Comparison:
     def _equations(self, one: Any, other: Any, numbers: tuple[dict, dict]) -> None:
         self._need(one.primitive is other.primitive and len(one.invars) == len(other.invars) and len(one.outvars) == len(other.outvars))
         self._need(jax_compat.scope(one) == jax_compat.scope(other) and jax_compat.eqn_place(one) == jax_compat.eqn_place(other))
-        self._need(str(one.effects) == str(other.effects) and _context(one) == _context(other))
+        self._need(str(one.effects) == str(other.effects) and jax_compat.settings_of(one) == jax_compat.settings_of(other))
         self._uses(one.invars, other.invars, numbers)
         self._need(one.params.keys() == other.params.keys())
         apart = _RULES.get(one.primitive.name, set())
@@ -144,8 +144,3 @@ class _Comparison:
             raise _Differs
         else:
             self._need(one == other)
-
-
-def _context(eqn: Any) -> Any:
-    context = eqn.ctx
-    return tuple(getattr(context, name, None) for name in ("compute_type", "threefry_partitionable", "xla_metadata"))

@@ -43,7 +43,6 @@ class EagerRunner:
         self.machine, self.purpose, self.data, self.caller = machine, purpose, data, caller
         self.form = self
         self.batch_size = min(batch_size, data.rows)
-        self.batches = -(-data.rows // self.batch_size)
         self.objective: Objective | None = None
         self.own = machine.own_step(purpose)
         self._names: list[str] = []

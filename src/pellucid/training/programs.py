@@ -240,14 +240,6 @@ class Program:
             found.append(Logs(given, dict(given)) if self.gives_last else Logs(given["means"], dict(given["batch"])))
         return found
 
-    def run(self, block: Block) -> Iterator[tuple[int, Any]]:
-        """Dispatches all steps of a block: yields (steps so far, outputs) after each dispatch."""
-        if self.form.loop:
-            yield block.steps, self.dispatch(block, 0, block.steps)
-        else:
-            for i in range(block.steps):
-                yield i + 1, self.dispatch(block, i)
-
 
 class Action:
     """A stateful function without arguments and outputs, compiled.

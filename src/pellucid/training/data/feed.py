@@ -117,13 +117,6 @@ class Feed:
         self._threads = Prefetch(self._gather(span, order) for span in spans)
         return self._threads
 
-    def closing(self) -> Iterator[Block]:
-        """The blocks of one epoch in the order of the rows. Whatever ends the iteration ends the gathering."""
-        try:
-            yield from self.epoch()
-        finally:
-            self.close()
-
     def close(self) -> None:
         """Ends the gathering of an epoch that is not finished."""
         if self._threads is not None:
