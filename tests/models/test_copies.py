@@ -133,3 +133,12 @@ def test_a_copied_variable_is_its_own(dtype, copied):
     assert variable.numpy().all() and not other.numpy().any()
     drawn = pellucid.Variable(pellucid.initializers.RandomNormal(seed=1), (2,))
     np.testing.assert_array_equal(copied(drawn), drawn)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_model_of_inner_values_says_what_to_copy(copied):
+    model = Net()
+    model.build((None, 3))
+    inner = Model(model.inputs, model.get_layer("block").output)
+    with pytest.raises(TypeError, match=f"inner values of {model.name!r} cannot be copied or pickled.*Copy {model.name!r}"):
+        copied(inner)

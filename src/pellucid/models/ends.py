@@ -51,6 +51,13 @@ class View:
 class Inside:
     """What stands for a function in a step that takes a model's inputs and gives values inside it."""
 
+    def __getstate__(self) -> Any:
+        name = self.view.layer.name
+        raise TypeError(
+            f"A model of the inner values of {name!r} cannot be copied or pickled: they are computed by the code of that model. Copy "
+            f"{name!r}, and take the inner values of the copy."
+        )
+
     def __init__(self, view: View, places: Sequence[str | int]):
         self.view, self.places = view, list(places)
         graph = view.graph.restricted(self.places)
