@@ -453,3 +453,15 @@ def test_ctrl_c_in_the_middle_of_fit_leaves_a_model_that_trains():
     finally:
         process.kill()
     assert out == "interrupted\ntrained again\n" and process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("argument", ["batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size"])
+def test_counts_of_fit_are_whole_and_positive_or_none(argument):
+    model = pellucid.Sequential([pellucid.layers.Dense(np.int64(1))])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=rf"fit: {argument}=1.5; expected a positive whole number or None\."):
+        model.fit(X, Y, verbose=0, **{argument: 1.5})
+    with pytest.raises(ValueError, match=r"fit: initial_epoch=-1; expected a whole number of at least 0\."):
+        model.fit(X, Y, verbose=0, initial_epoch=-1)
+    with pytest.raises(ValueError, match=r"Dense: units=True; expected a positive whole number\."):
+        pellucid.layers.Dense(True)

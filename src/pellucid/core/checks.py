@@ -38,6 +38,17 @@ def check_whole(where: str, name: str, value: Any, least: int = 1, or_else: str 
     return int(value)
 
 
+def check_counts(where: str, **given: Any) -> None:
+    """Refuses what is neither None nor a positive whole number.
+
+    Raises:
+        ValueError: names the function, the argument and its value.
+    """
+    for name, value in given.items():
+        if value is not None:
+            check_whole(where, name, value, or_else=" or None")
+
+
 def check_path(where: str, name: str, value: Any, expected: str) -> str:
     """The name of a file as text.
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import frame, jax_compat
+from pellucid.core import frame, jax_compat, operators
 
 mode_p = jax_compat.Primitive("mode")  # no inputs: a traced boolean would be lost to sight inside scan, remat and jit
 mode_p.def_abstract_eval(lambda: jax.core.ShapedArray((), jnp.bool_))
@@ -80,17 +80,15 @@ class TrainingFlag:
         return getattr(self.value, name)
 
 
-def _operators() -> None:
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor"):
-        setattr(TrainingFlag, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(other))
-        setattr(TrainingFlag, f"__r{name}__", lambda self, other, op=f"__r{name}__": getattr(self.value, op)(other))
-    for name in ("lt", "le", "gt", "ge"):
-        setattr(TrainingFlag, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(other))
-    setattr(TrainingFlag, "__invert__", lambda self: ~self.value)  # noqa: B010
-    setattr(TrainingFlag, "__neg__", lambda self: -self.value.astype("int32"))  # noqa: B010
+def _compute(name: str, *operands: Any) -> Any:
+    """Operators act on the array; a sign makes a number of it."""
+    values = [o.value if isinstance(o, TrainingFlag) else o for o in operands]
+    if name in ("neg", "pos", "abs"):
+        values = [v.astype("int32") for v in values]
+    return operators.FUNCTIONS[name](*values)
 
 
-_operators()
+operators.install(TrainingFlag, _compute)
 jax_compat.register_array_type(TrainingFlag, lambda flag: flag.value, lambda flag: ((), jnp.dtype(bool)))
 
 

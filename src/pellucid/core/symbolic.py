@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, operators
 from pellucid.errors import CaptureError
 
 
@@ -113,27 +113,15 @@ _FULL_NAMES = {
     **{"le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal", "and": "bitwise_and"},
     **{"or": "bitwise_or", "xor": "bitwise_xor", "neg": "negative", "abs": "absolute", "invert": "bitwise_invert"},
 }
-OPERATORS: dict[str, Callable] = {"get_item": _getitem}  # by the names that their functions have in Keras
-
-
-def _operators() -> None:
-    functions = {
-        **{"add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "truediv": jnp.true_divide, "floordiv": jnp.floor_divide},
-        **{"mod": jnp.mod, "pow": jnp.power, "matmul": jnp.matmul, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater},
-        **{"ge": jnp.greater_equal, "eq": jnp.equal, "ne": jnp.not_equal, "and": jnp.bitwise_and, "or": jnp.bitwise_or},
-        "xor": jnp.bitwise_xor,
-    }
-    for name, function in functions.items():
-        OPERATORS[_FULL_NAMES.get(name, name)] = function
-        setattr(SymbolicTensor, f"__{name}__", lambda self, other, f=function: apply(f, (self, other), {}))
-        if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
-            setattr(SymbolicTensor, f"__r{name}__", lambda self, other, f=function: apply(f, (other, self), {}))
-    for name, function in (("neg", jnp.negative), ("abs", jnp.abs), ("invert", jnp.invert)):
-        OPERATORS[_FULL_NAMES.get(name, name)] = function
-        setattr(SymbolicTensor, f"__{name}__", lambda self, f=function: apply(f, (self,), {}))
-
-
-_operators()
+_FUNCTIONS: dict[str, Callable] = {
+    **{"add": jnp.add, "sub": jnp.subtract, "mul": jnp.multiply, "truediv": jnp.true_divide, "floordiv": jnp.floor_divide},
+    **{"mod": jnp.mod, "pow": jnp.power, "matmul": jnp.matmul, "lt": jnp.less, "le": jnp.less_equal, "gt": jnp.greater},
+    **{"ge": jnp.greater_equal, "eq": jnp.equal, "ne": jnp.not_equal, "and": jnp.bitwise_and, "or": jnp.bitwise_or},
+    **{"xor": jnp.bitwise_xor, "neg": jnp.negative, "abs": jnp.abs, "invert": jnp.invert},
+}
+# by the names that their functions have in Keras
+OPERATORS: dict[str, Callable] = {"get_item": _getitem, **{_FULL_NAMES.get(name, name): f for name, f in _FUNCTIONS.items()}}
+operators.install(SymbolicTensor, lambda name, *operands: apply(_FUNCTIONS[name], operands, {}), _FUNCTIONS)
 jax_compat.register_array_type(SymbolicTensor, SymbolicTensor._no_value, SymbolicTensor._no_value)  # our error, not JAX's
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, frame, jax_compat, naming
+from pellucid.core import dtypes, frame, jax_compat, naming, operators
 from pellucid.errors import CaptureError, ShapeError
 
 _numbers = itertools.count()
@@ -298,20 +298,14 @@ def _own_copy(value: Any, dtype: Any) -> jax.Array:
     return jax.device_put(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False))  # compiles nothing
 
 
-def _operators() -> None:
+def _compute(name: str, *operands: Any) -> Any:
     """Operators act on the value, as those of arrays do; ``==`` stays identity, so that variables can be keys."""
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"):
-        setattr(Variable, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(_plain(other)))
-        setattr(Variable, f"__r{name}__", lambda self, other, op=f"__r{name}__": getattr(self.value, op)(_plain(other)))
-    for name in ("lt", "le", "gt", "ge"):
-        setattr(Variable, f"__{name}__", lambda self, other, op=f"__{name}__": getattr(self.value, op)(_plain(other)))
-    for name in ("neg", "pos", "abs", "invert"):
-        setattr(Variable, f"__{name}__", lambda self, op=f"__{name}__": getattr(self.value, op)())
+    return operators.FUNCTIONS[name](*map(_plain, operands))
 
 
 def _plain(other: Any) -> Any:
     return other.value if isinstance(other, Variable) else other
 
 
-_operators()
+operators.install(Variable, _compute)
 jax_compat.register_array_type(Variable, lambda v: v.value, lambda v: (v.shape, v.dtype))

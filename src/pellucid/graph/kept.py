@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, operators
 from pellucid.core.jax_compat import Place
 from pellucid.errors import KeptValueError
 from pellucid.graph.inside import Named, parts_of
@@ -37,15 +37,9 @@ class KeptValue:
         return self._fail() if form else repr(self)
 
 
-def _fails(operators: str) -> None:
-    for name in operators.split():
-        setattr(KeptValue, f"__{name}__", KeptValue._fail)
-
-
-_fails("array bool float int complex index iter next reversed len contains getitem setitem call lt le gt ge")
-_fails("neg pos abs invert round trunc floor ceil")
-for _operator in ["add", "sub", "mul", "truediv", "matmul", "pow", "floordiv", "mod", "divmod", "and", "or", "xor", "lshift", "rshift"]:
-    _fails(f"{_operator} r{_operator}")
+_others = "array bool float int complex index iter next reversed len contains getitem setitem call round trunc floor ceil"
+for _method in [*operators.METHODS, *(f"__{name}__" for name in _others.split())]:
+    setattr(KeptValue, _method, KeptValue._fail)
 
 jax_compat.register_array_type(KeptValue, KeptValue._fail, KeptValue._fail)
 

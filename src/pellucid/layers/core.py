@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid import activations, constraints, initializers
+from pellucid.core.checks import check_whole
 from pellucid.core.layer import Layer, size_of_axis
 from pellucid.errors import ShapeError
 
@@ -41,9 +42,7 @@ class Dense(Layer):
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
-        if not isinstance(units, int) or units <= 0:
-            raise ValueError(f"Dense: units={units!r}; expected a positive whole number.")
-        self.units = units
+        self.units = check_whole("Dense", "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from pellucid.core import explain, seeds
-from pellucid.core.checks import check_flags
+from pellucid.core.checks import check_counts, check_flags, check_whole
 from pellucid.errors import DataWarning, ShapeError
 from pellucid.training.callbacks import Callback, CallbackList, History, ProgressBar
 from pellucid.training.data import ArrayData, Arrays, Block, Source, is_arrays, source_of, split_off
@@ -61,15 +61,14 @@ def fit(
     """Trains; see ``Model.fit``."""
     machine.need_settings("fit")
     phases = Phases(machine.captures.ledger)
-    for argument in ("batch_size", "steps_per_epoch", "validation_steps", "validation_batch_size"):
-        _positive_or_none("fit", argument, locals()[argument])
-    _positive("fit", "epochs", epochs)
+    check_counts("fit", batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+    check_counts("fit", validation_steps=validation_steps, validation_batch_size=validation_batch_size)
+    check_whole("fit", "epochs", epochs)
     if shuffle not in (None, "batch"):
         check_flags("fit", shuffle=shuffle)
-    if isinstance(initial_epoch, bool) or not isinstance(initial_epoch, int | np.integer) or initial_epoch < 0:
-        raise ValueError(f"fit: initial_epoch={initial_epoch!r}; expected a whole number of at least 0.")
+    check_whole("fit", "initial_epoch", initial_epoch, least=0)
     if not isinstance(validation_freq, list | tuple | set):
-        _positive("fit", "validation_freq", validation_freq)
+        check_whole("fit", "validation_freq", validation_freq)
     elif any(isinstance(e, bool) or not isinstance(e, int | np.integer) or e <= 0 for e in validation_freq):
         raise ValueError(f"fit: validation_freq={validation_freq!r}; expected epochs, whole numbers from 1 on.")
     if validation_split and validation_data is None:
@@ -306,17 +305,6 @@ def _validation(given: Any, batch_size: int | None, steps: int | None) -> Source
     return source_of(given[0], given[1], given[2] if len(given) == 3 else None, where, batch_size, steps)
 
 
-def _positive(where: str, argument: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value <= 0:
-        raise ValueError(f"{where}: {argument}={value!r}; expected a positive whole number.")
-    return int(value)
-
-
-def _positive_or_none(where: str, argument: str, value: Any) -> None:
-    if value is not None:
-        _positive(where, argument, value)
-
-
 def _bar(verbose: Any) -> ProgressBar | None:
     if verbose not in ("auto", 0, 1, 2, True, False):
         raise ValueError(f"verbose={verbose!r}; expected 'auto', 0, 1 or 2.")
@@ -339,8 +327,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The losses and metrics of data; see ``Model.evaluate``."""
     machine.need_settings("evaluate")
-    _positive_or_none("evaluate", "batch_size", batch_size)
-    _positive_or_none("evaluate", "steps", steps)
+    check_counts("evaluate", batch_size=batch_size, steps=steps)
     with contextlib.closing(source_of(x, y, sample_weight, "evaluate", batch_size, steps)) as source:
         listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)
         return _Tester(machine, source, "evaluate", "evaluate", listeners).run(listeners, _bar(verbose))
@@ -350,8 +337,7 @@ def predict(
     machine: Machine, x: Any, batch_size: int | None, verbose: Any, callbacks: Iterable[Callback] | None, steps: int | None = None
 ) -> Any:
     """The outputs for inputs, as NumPy arrays; see ``Model.predict``."""
-    _positive_or_none("predict", "batch_size", batch_size)
-    _positive_or_none("predict", "steps", steps)
+    check_counts("predict", batch_size=batch_size, steps=steps)
     bar = _bar(verbose)
     with contextlib.closing(source_of(x, None, None, "predict", batch_size, steps, inputs_only=True)) as source:
         listeners = CallbackList(callbacks, model=machine.layer, verbose=verbose, epochs=1, steps=source.wanted)

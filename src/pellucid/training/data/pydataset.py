@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pellucid.core import explain
+from pellucid.core.checks import check_whole
 from pellucid.errors import DataWarning
 
 
@@ -40,8 +41,7 @@ class PyDataset:
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
         for argument, value, least in (("workers", workers, 0), ("max_queue_size", max_queue_size, 1)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{type(self).__name__}: {argument}={value!r}; expected a whole number of at least {least}.")
+            check_whole(type(self).__name__, argument, value, least)
         if use_multiprocessing:
             explain.warn(
                 f"{type(self).__name__}: use_multiprocessing=True starts no processes: forking one that runs JAX may hang. The "
