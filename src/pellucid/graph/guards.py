@@ -23,7 +23,8 @@ from typing import Any
 
 from pellucid.core import jax_compat
 from pellucid.core.jax_compat import Place
-from pellucid.core.layer import INTERNAL, Layer, is_building
+from pellucid.core.layer import Layer, is_building
+from pellucid.core.tree import INTERNAL
 from pellucid.graph import watch
 from pellucid.graph.inside import CLOSED, PLAIN, Named, is_users
 from pellucid.graph.look import SMALL, Look, differences, shown

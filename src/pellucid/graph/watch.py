@@ -24,7 +24,8 @@ import numpy as np
 
 from pellucid.core import jax_compat, mode
 from pellucid.core.jax_compat import Place
-from pellucid.core.layer import INTERNAL, Layer
+from pellucid.core.layer import Layer
+from pellucid.core.tree import INTERNAL
 from pellucid.core.variable import Variable
 from pellucid.graph.inside import NAMESPACES, Named, attributes_of, is_generator, is_users
 from pellucid.graph.look import LARGE

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pellucid import activations, constraints, initializers
+from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
-from pellucid.core.layer import Layer, size_of_axis
+from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid import constraints, initializers
-from pellucid.core.layer import Layer, size_of_axis
+from pellucid.core.arguments import size_of_axis
+from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
 
 

@@ -9,7 +9,7 @@ import jax
 
 from pellucid.core.checks import check_whole
 from pellucid.core.explain import filtered
-from pellucid.core.layer import Held
+from pellucid.core.tree import Held
 from pellucid.errors import DataError
 from pellucid.graph.graph import Graph
 from pellucid.models.ends import layers_of

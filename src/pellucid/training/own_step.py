@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import jax
 
-from pellucid.core.layer import Held, Layer
+from pellucid.core.layer import Layer
+from pellucid.core.tree import Held
 from pellucid.core.variable import Variable
 from pellucid.losses import Loss
 from pellucid.metrics import Metric

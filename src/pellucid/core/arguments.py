@@ -1,0 +1,103 @@
+"""What a layer is called on: which arguments ``call`` takes, as what arrays it gets them, and of what shapes they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pellucid.core import dtypes, jax_compat
+from pellucid.core.arrays import array_seen
+from pellucid.core.weakly import cached_weakly
+from pellucid.errors import ShapeError
+
+
+@dataclasses.dataclass(frozen=True)
+class Takes:
+    """What a ``call`` takes, apart from inputs."""
+
+    names: tuple[str, ...]
+    training: bool
+    training_index: int | None
+    default_training: Any
+
+
+@cached_weakly
+def parameters_of(call: Callable) -> Takes:
+    parameters = list(inspect.signature(call).parameters.values())[1:]
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    found = next((p for p in parameters if p.name == "training"), None)
+    passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    default = None if found is None or found.default is inspect.Parameter.empty else found.default
+    index = positional.index("training") if "training" in positional else None
+    return Takes(tuple(positional), found is not None or passes_on, index, default)
+
+
+def named_arguments(layer: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
+    return {**dict(zip(parameters_of(type(layer).call).names, args, strict=False)), **kwargs}
+
+
+def code_of(function: Callable) -> Any:
+    return inspect.unwrap(function).__code__
+
+
+def as_arrays(tree: Any, layer: Any) -> Any:
+    """NumPy arrays become JAX arrays of a type that layers take; everything else stays."""
+    if not any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree)):
+        return tree
+    seen = lambda leaf: jnp.asarray(array_seen(leaf, "an input", f"call of layer {layer.path!r}"))
+    return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+FLOATS = {name: jnp.dtype(name) for name in dtypes.FLOATS}  # what inputs may be cast to
+
+
+def cast(tree: Any, dtype: Any) -> Any:
+    """Arrays of floats as a data type; None leaves them."""
+
+    def differs(leaf: Any) -> bool:
+        given = getattr(leaf, "dtype", dtype)
+        return given != dtype and isinstance(leaf, jax.Array) and dtypes.is_float(given)
+
+    if dtype is None or not any(map(differs, jax.tree.leaves(tree))):
+        return tree
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if differs(leaf) else leaf, tree)
+
+
+def shapes_of(tree: Any) -> Any:
+    """Shapes in place of arrays; a symbolic size is None."""
+
+    def shape(leaf: Any) -> Any:
+        if hasattr(leaf, "shape"):
+            return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in leaf.shape)
+        return leaf
+
+    return jax.tree.map(shape, tree, is_leaf=lambda leaf: leaf is None)
+
+
+def as_shape(shape: Any) -> Any:
+    """A shape, or a structure of shapes, whose tuples have become lists in a file."""
+    if isinstance(shape, dict):
+        return {name: as_shape(inner) for name, inner in shape.items()}
+    if isinstance(shape, list | tuple):
+        return tuple(shape) if all(d is None or isinstance(d, int) for d in shape) else [as_shape(inner) for inner in shape]
+    return shape
+
+
+def size_of_axis(layer: Any, input_shape: Any, axis: int = -1) -> int:
+    """The size of one axis of a layer's single input, for the shape of a weight.
+
+    Raises:
+        ShapeError: for several inputs, for too few axes, for a size that is not known.
+    """
+    about = f"{type(layer).__name__} {layer.path!r}"
+    if isinstance(input_shape, dict) or any(isinstance(d, tuple | list) for d in input_shape):
+        raise ShapeError(f"{about} got {len(input_shape)} arrays, of shapes {input_shape}; expected one array.")
+    if not -len(input_shape) <= axis < len(input_shape) or input_shape[axis] is None:
+        raise ShapeError(f"{about} got inputs of shape {tuple(input_shape)}; expected a known size of axis {axis}.")
+    return int(input_shape[axis])
