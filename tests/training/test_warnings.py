@@ -96,3 +96,23 @@ def test_a_warning_is_shown_once_for_a_line_as_pythons_own_are():
             model.fit(NAN, Y, verbose=0)
         model.fit(NAN, Y, verbose=0)
     assert len(told) == 2
+
+
+CLASSES = np.array([0, 1, 2, 3, 4, 4, -1, 1])
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "train_on_batch"])
+@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", pellucid.losses.SparseCategoricalCrossentropy(ignore_class=-1)])
+def test_targets_that_are_no_class_of_the_output_are_told(method, loss):
+    model = pellucid.Sequential([layers.Dense(4, activation="softmax")])
+    model.compile("sgd", loss)
+    wrong = 2 if getattr(loss, "ignore_class", None) == -1 else 3
+    with pytest.warns(pellucid.DataWarning, match=rf"{method}: {wrong} of 8 targets .* such as 4; expected numbers from 0 to 3") as caught:
+        getattr(model, method)(X, CLASSES)
+    assert caught[0].filename == __file__
+
+
+def test_targets_that_are_classes_are_not_told():
+    model = pellucid.Sequential([layers.Dense(5, activation="softmax")])
+    model.compile("sgd", pellucid.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    model.fit(X, CLASSES, verbose=0)  # warnings are errors here

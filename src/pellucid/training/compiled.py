@@ -12,10 +12,10 @@ import numpy as np
 
 from pellucid import losses as losses_module
 from pellucid import metrics as metrics_module
-from pellucid.core import dtypes
+from pellucid.core import dtypes, explain
 from pellucid.core.variable import Variable
-from pellucid.errors import did_you_mean
-from pellucid.losses import Loss
+from pellucid.errors import DataWarning, did_you_mean
+from pellucid.losses import Loss, SparseCategoricalCrossentropy
 from pellucid.metrics import Metric
 from pellucid.optimizers import Optimizer
 
@@ -175,6 +175,23 @@ class Objective:
                 "expected one target for each output."
             )
         return leaves
+
+    def look_at_class_numbers(self, y: Any, outputs: Any, where: str) -> None:
+        """Warns of targets that are no class of a sparse loss: it counts them as 0, and nothing would be learned from them."""
+        for name, loss, target, output in zip(self.names, self.losses, self.targets(y), jax.tree.leaves(outputs), strict=True):
+            if not isinstance(loss, SparseCategoricalCrossentropy) or not isinstance(target, np.ndarray) or not target.size:
+                continue
+            classes = output.shape[loss.axis]
+            if target.min() >= 0 and target.max() < classes:
+                continue
+            wrong = target[(target < 0) | (target >= classes)]
+            wrong = wrong if loss.ignore_class is None else wrong[wrong != loss.ignore_class]
+            if wrong.size:
+                explain.warn(
+                    f"{where}: {wrong.size} of {target.size} targets of output {name!r} are no class of it, such as {wrong[0]}; expected "
+                    f"numbers from 0 to {classes - 1}. Their loss counts as 0: number the classes from 0, or give the layer more units.",
+                    DataWarning,
+                )
 
     def _by_name(self, given: dict[str, Any], argument: str) -> list[Any]:
         unknown = next((k for k in given if k not in self.names), None)
