@@ -256,7 +256,7 @@ class Effects:
             return
         reach = self.reach = Reach(self._layers)
         named = reach.named(ran=False)
-        before = self._state(reach, named)
+        before = self._state(reach, named, "undo" if strict else "tell")
         generators = _Generators(before)
         returned = False
         try:
@@ -285,19 +285,19 @@ class Effects:
             Hooks.attribute_written, Hooks.layer_made, Variable.made = hooks
             sys.stdout, sys.stderr = (b if now is o else now for now, o, b in zip((sys.stdout, sys.stderr), ours, streams, strict=True))
 
-    def _state(self, reach: Reach, named: Named) -> list[Guard]:
+    def _state(self, reach: Reach, named: Named, effects: str) -> list[Guard]:
         """What can change inside: the attributes of the user's layers and of their classes, globals, closure variables, defaults."""
         layers = [layer for layer in dict.fromkeys((*self._layers, *reach.layers)) if is_users(type(layer))]
         attributes = [
-            AttributeGuard(layer, name, value, named, True)
+            AttributeGuard(layer, name, value, named, effects)
             for layer in layers
             for name, value in vars(layer).items()
             if name not in INTERNAL
         ]
         return [
             *(g for g in attributes if g.look is not None),
-            *variable_guards(reach, named, ran=False, effects=True),
-            *class_guards(layers, named, effects=True),
+            *variable_guards(reach, named, ran=False, effects=effects),
+            *class_guards(layers, named, effects=effects),
         ]
 
     def _compare(self, before: list[Guard], reach: Reach, named: Named) -> None:

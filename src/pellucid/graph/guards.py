@@ -42,12 +42,12 @@ class Guard:
     Args:
         value: of now; ``...`` where there is none.
         named: the fields that matter of objects in it.
-        effects: whether ``call`` is about to run, and what it does to the value is to be told or undone.
+        effects: where ``call`` is about to run, and what it does to the value will be told of or undone: "tell" or "undo".
     """
 
     __slots__ = ("_inner_seen", "_seen", "inner", "look", "place", "value")
 
-    def __init__(self, value: Any, named: Named | None = None, effects: bool = False):
+    def __init__(self, value: Any, named: Named | None = None, effects: str | None = None):
         self.value = value
         self.place: Place | None = None  # of the user's line that assigned it since
         self.look: Look | None = None
@@ -55,7 +55,7 @@ class Guard:
         self._seen: Any = None
         self._inner_seen: Any = None
         if not isinstance(value, (*PLAIN, *CLOSED)):
-            self._look(Look(named, most_bytes=SMALL, undo=True) if effects else Look(named))
+            self._look(Look(named, most_bytes=SMALL, effects=effects) if effects else Look(named))
             if not effects and self.look is not None and self.look.partial:
                 self.inner = Look(named, float("inf"), float("inf"))
                 self._inner_seen = self.inner.content(value)
@@ -365,7 +365,7 @@ def _definer(layer: Layer, name: str) -> type:
     return next(c for c in type(layer).__mro__ if name in vars(c))
 
 
-def class_guards(layers: Iterable[Layer], named: Named | None, effects: bool = False) -> list[Guard]:
+def class_guards(layers: Iterable[Layer], named: Named | None, effects: str | None = None) -> list[Guard]:
     """Guards for what the user's classes of layers hold, which ``type(self)`` and class methods read."""
     found = []
     for cls in dict.fromkeys(cls for kind in dict.fromkeys(map(type, layers)) for cls in kind.__mro__ if is_users(cls)):
@@ -374,7 +374,7 @@ def class_guards(layers: Iterable[Layer], named: Named | None, effects: bool = F
     return [guard for guard in found if guard.look is not None]
 
 
-def variable_guards(reach: Reach, named: Named | None, ran: bool, effects: bool = False) -> list[Guard]:
+def variable_guards(reach: Reach, named: Named | None, ran: bool, effects: str | None = None) -> list[Guard]:
     """Guards for the globals, closure variables, defaults and imported modules that the user's code names.
 
     Args:

@@ -13,6 +13,7 @@ import contextlib
 import enum
 import functools
 import hashlib
+import random
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 MAPPINGS = (dict, types.MappingProxyType)
 BUFFERS = (np.ndarray, bytearray, memoryview, array.array)
 NAMESPACES = (types.SimpleNamespace, argparse.Namespace)  # of the standard library, with the user's fields
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap)  # likewise; their fields hold the user's items
 
 
@@ -65,14 +67,7 @@ def is_users(value: Any) -> bool:
 
 def is_generator(value: Any) -> bool:
     """Whether it draws random numbers, for NumPy or for Python."""
-    return issubclass(type(value), _generators())
-
-
-@functools.cache
-def _generators() -> tuple[type, ...]:
-    import random
-
-    return random.Random, np.random.Generator, np.random.RandomState
+    return issubclass(type(value), _GENERATORS)
 
 
 def attributes_of(value: Any) -> dict[str, Any]:

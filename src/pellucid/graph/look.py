@@ -124,7 +124,7 @@ class Look:
         named: the fields of objects, modules and classes that matter; None for all fields of objects, and no others.
         most_items: the longest container to go into.
         most_bytes: the largest buffer to go into.
-        undo: whether to note what it takes to ``restore`` what was seen.
+        effects: what comes of a change: "tell" looks at all that can be told, "undo" also notes what it takes to ``restore`` it.
     """
 
     __slots__ = (
@@ -132,6 +132,7 @@ class Look:
         "_met",
         "_undo",
         "buffers",
+        "effects",
         "fields",
         "generators",
         "items",
@@ -142,7 +143,7 @@ class Look:
         "partial",
     )
 
-    def __init__(self, named: Named | None = None, most_items: float = LARGE, most_bytes: float = 0, undo: bool = False):
+    def __init__(self, named: Named | None = None, most_items: float = LARGE, most_bytes: float = 0, effects: str | None = None):
         self.named, self.most_items, self.most_bytes = named, most_items, most_bytes
         self.fields: list[tuple[Callable[[str, Any], Any], str, Any]] = []
         self.items: list[tuple[Any, tuple]] = []
@@ -152,11 +153,12 @@ class Look:
         self.partial = False
         self._left = _MOST if most_items <= LARGE else 10 * _MOST
         self._met: dict[int, int] = {}
-        self._undo: list[Callable[[], None]] | None = [] if undo else None
+        self.effects = effects
+        self._undo: list[Callable[[], None]] = []
 
     def again(self) -> Look:
         """Another look of this kind."""
-        return Look(self.named, self.most_items, self.most_bytes)
+        return Look(self.named, self.most_items, self.most_bytes, self.effects and "tell")
 
     @property
     def sees_nothing(self) -> bool:
@@ -177,7 +179,7 @@ class Look:
 
     def restore(self) -> None:
         """Makes everything be as it was seen."""
-        for undo in self._undo or ():
+        for undo in self._undo:
             undo()
 
     # ---- Contents ----
@@ -196,7 +198,7 @@ class Look:
             if id(value) in self._met:
                 return _Again(self._met[id(value)])
             self._met[id(value)] = len(self._met)
-        if self._undo is not None and (undo := inside.copied(value, self.named, SMALL)) is not None:
+        if self.effects == "undo" and (undo := inside.copied(value, self.named, SMALL)) is not None:
             self._undo.append(undo)
         if isinstance(value, BUFFERS):
             return self._buffer(value, depth - 1)
@@ -225,7 +227,7 @@ class Look:
         mapping = isinstance(value, MAPPINGS)
         if len(value) > self.most_items:
             self.partial = True
-            if self._undo is None:
+            if self.effects is None:
                 self.lengths.append((value, len(value)))
                 return Same(value), len(value)
             items = tuple(value.values() if mapping else value)
@@ -242,7 +244,7 @@ class Look:
         return value if type(value) in _RAW else self.content(value, depth)
 
     def _object(self, value: Any, depth: int) -> Any:
-        fields, spaces = inside.fields_of(value, self.named, known=self._undo is not None)
+        fields, spaces = inside.fields_of(value, self.named, known=self.effects is not None)
         self.lengths += [(space, len(space)) for space in spaces]
         self.fields += [(field.read, field.name, field.value) for field in fields]
         itself = isinstance(value, types.ModuleType | type | types.FunctionType)
