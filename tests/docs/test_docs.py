@@ -52,6 +52,7 @@ def comparable(text):
     text = re.sub(r"[\d,]+ dollars", "# dollars", text)
     text = re.sub(r"about [\d,]+ rows", "about # rows", text)  # that fit into the memory
     text = re.sub(r"[\d#]+ [KMG]?B\b", "# B", text)
+    text = re.sub(r"[\d#]+ [kMG]FLOP\b", "# FLOP", text)  # as the version of XLA counts them
     return [re.sub(r"[\s─]+", " ", line).strip() for line in text.splitlines() if line.strip(" ─")]
 
 
