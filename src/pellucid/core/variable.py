@@ -167,7 +167,11 @@ class Variable:
             return
         if jax_compat.is_tracer(value) or not jax_compat.computes_now():
             frame.require_frame_trace(None, f"variable {self.path!r} is assigned")
-        self.array = _own_copy(value, self.own_dtype)
+        self.array = self.own(value)
+
+    def own(self, value: Any) -> jax.Array:
+        """A value as an array of the variable's type that nobody else holds."""
+        return _own_copy(value, self.own_dtype)
 
     def assign_add(self, value: Any) -> None:
         """Adds to the value."""

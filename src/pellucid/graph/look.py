@@ -134,6 +134,7 @@ class Look:
         "buffers",
         "effects",
         "fields",
+        "found",
         "generators",
         "items",
         "lengths",
@@ -151,6 +152,7 @@ class Look:
         self.buffers: list[tuple[Any, bytes]] = []
         self.generators: list[Any] = []
         self.partial = False
+        self.found: Any = None  # the content of all
         self._left = _MOST if most_items <= LARGE else 10 * _MOST
         self._met: dict[int, int] = {}
         self.effects = effects
@@ -258,9 +260,16 @@ class Look:
         return Parts(Same(value) if itself else type(value), parts, "fields")
 
 
+def look_at(value: Any) -> Look:
+    """A look at a value whose reader is not known: all fields of an object, and the content of a small buffer."""
+    look = Look(most_bytes=SMALL)
+    look.found = look.content(value)
+    return look
+
+
 def content(value: Any) -> Any:
-    """What to compare of a value whose reader is not known: all fields of an object, and the content of a small buffer."""
-    return Look(most_bytes=SMALL).content(value)
+    """What to compare of a value whose reader is not known."""
+    return look_at(value).found
 
 
 def _plain(value: Any) -> _Plain:

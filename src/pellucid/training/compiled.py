@@ -12,7 +12,7 @@ import numpy as np
 
 from pellucid import losses as losses_module
 from pellucid import metrics as metrics_module
-from pellucid.core import dtypes, explain
+from pellucid.core import dtypes, explain, frame
 from pellucid.core.variable import Variable
 from pellucid.errors import DataWarning, did_you_mean
 from pellucid.losses import Loss, SparseCategoricalCrossentropy
@@ -51,6 +51,19 @@ class LossTracker:
         self.state = Variable(np.zeros(len(names) + 1, dtypes.wide_floatx()), trainable=False, name="losses")
         self.state.path = "losses"
         self.state.transient = True  # type: ignore[attr-defined]  # no part of what is saved
+        self._ready: list[jax.Array] = []
+
+    def ahead(self) -> None:
+        """Makes what a later ``reset`` puts in place: while the device computes, that costs nothing."""
+        if len(self._ready) < 2:  # for a validation and for the next epoch
+            self._ready.append(self.state.own(np.zeros(self.state.shape)))
+
+    def reset(self) -> None:
+        """Starts the means anew."""
+        if self._ready and frame.active_frame() is None:
+            self.state.array = self._ready.pop()
+        else:
+            self.state.assign(np.zeros(self.state.shape))
 
     def update(self, values: list[Any], rows: Any) -> None:
         kind = self.state.dtype
@@ -277,7 +290,7 @@ class Objective:
 
     def reset(self) -> None:
         """Starts the means anew."""
-        self.tracker.state.assign(np.zeros(self.tracker.state.shape))
+        self.tracker.reset()
         for metric in (*(m.metric for m in self.metrics), *self.held):
             metric.reset_state()
 

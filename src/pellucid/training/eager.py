@@ -109,6 +109,9 @@ class EagerRunner:
     def check(self) -> None:
         """Nothing is known before the first step."""
 
+    def ahead(self) -> None:
+        """Nothing is computed beside."""
+
     def reset(self, epoch: int = 0) -> None:
         objective = self.objective or self.machine.objective
         if objective is not None:

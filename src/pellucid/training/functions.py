@@ -104,6 +104,9 @@ class FunctionRunner:
     def reset(self, epoch: int = 0) -> None:
         self._inner.reset(epoch)
 
+    def ahead(self) -> None:
+        """Nothing is computed beside."""
+
     def settle(self, outputs: Any = None) -> None:
         """Nothing is in flight."""
 

@@ -146,6 +146,9 @@ def _one_epoch(
         return None
     if epoch + 1 < epochs and not runner.machine.stop_training:  # gathered while the device still computes
         source.ahead()
+        runner.ahead()
+    if tester is not None:
+        tester.runner.ahead()
     logs = last()
     if source.steps is not None and steps < source.steps and not runner.machine.stop_training:
         then = "training ends" if source.exhausted else "the next epoch begins anew"

@@ -201,8 +201,10 @@ class Machine:
         """An epoch ends: what ``gradient_accumulation_steps`` have gathered by then is applied."""
         own = self.own_step("train")
         for optimizer in self.optimizers():
+            if not optimizer.gradient_accumulation_steps:
+                continue
             variables = optimizer.built_for if own else tuple(self.layer.trainable_variables)
-            if not optimizer.gradient_accumulation_steps or not variables:
+            if not variables:
                 continue
             if self.need_settings("fit").run_eagerly:
                 optimizer.flush(variables)

@@ -15,7 +15,7 @@ from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.core.weakly import cached_weakly
 from pellucid.graph.inside import PLAIN
-from pellucid.graph.look import content
+from pellucid.graph.look import Look, content, look_at
 
 _METHODS = ("call", "counted", "update_state", "result", "transformation", "__call__")  # by which the values of a step come about
 _CONSTANT = (*PLAIN, Variable, Layer, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)  # as seen from outside
@@ -48,7 +48,7 @@ class Readings:
         self._named: list[tuple[Mapping[str, Any], str, Any]] = []  # attributes and globals
         self._cells: list[tuple[types.CellType, Any]] = []
         self._sizes: list[tuple[dict[str, Any], int]] = []
-        self._inside: list[tuple[Any, Any]] = []  # what can change without an assignment
+        self._inside: list[tuple[Any, Look, Any]] = []  # what can change without an assignment
         self._seen: set[int] = set()
         self.content = [self._read(value, _DEPTH) for value in (*self._values, *more())]
 
@@ -63,7 +63,7 @@ class Readings:
             or any(mapping.get(name, ...) is not value for mapping, name, value in self._named)
             or any(_contents(cell) is not value for cell, value in self._cells)
             or any(len(mapping) != size for mapping, size in self._sizes)
-            or any(content(value) != before for value, before in self._inside)
+            or any(not look.unchanged() and content(value) != before for value, look, before in self._inside)
         )
 
     # ---- Reading ----
@@ -90,10 +90,10 @@ class Readings:
         return content(type(value)), self._fields(value, methods, depth), [self._read_by(m, depth) for m in methods]
 
     def _plain(self, value: Any) -> Any:
-        found = content(value)
-        if not isinstance(value, _CONSTANT):
-            self._inside.append((value, found))
-        return found
+        look = look_at(value)
+        if not isinstance(value, _CONSTANT) and not look.sees_nothing:
+            self._inside.append((value, look, look.found))
+        return look.found
 
     def _name(self, mapping: Mapping[str, Any], name: str, depth: int) -> Any:
         value = mapping.get(name, ...)

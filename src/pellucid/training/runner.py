@@ -166,6 +166,11 @@ class Runner:
         if self.watch is not None:
             self.watch.begin(epoch)
 
+    def ahead(self) -> None:
+        """Prepares the next epoch while the device still computes this one."""
+        if self.objective is not None:
+            self.objective.tracker.ahead()
+
     def run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         """Runs a block: (steps so far, program, its outputs) after each dispatch. A changed attribute is noticed before each."""
         return self._run(block) if block.kind is None else self._for_kind(block)._run(block)
