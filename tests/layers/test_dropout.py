@@ -17,8 +17,9 @@ FAMILY = {
 }
 
 
-@pytest.mark.parametrize("make", FAMILY.values(), ids=FAMILY)
-def test_inference_is_the_identity_and_draws_differ_in_training(make):
+@pytest.mark.parametrize("name", some_slow(FAMILY, ["Dropout", "AlphaDropout", "GaussianNoise"]))
+def test_inference_is_the_identity_and_draws_differ_in_training(name):
+    make = FAMILY[name]
     layer = make()
     np.testing.assert_array_equal(layer(X), X)
     np.testing.assert_array_equal(layer(X, training=False), X)
