@@ -66,6 +66,7 @@ def first_step(depth: int) -> tuple[float, float, float, float, float]:
     gc.collect()
     model.fit(rows, rows, verbose=0)
     (run,), (program,) = model.ledger, model.ledger.programs
+    gc.collect()
     start = time.perf_counter()
     jax.make_jaxpr(functools.partial(model.graph.run, training=True, batch_size=32))(rows)
     return run.seconds, time.perf_counter() - start, program.compiling, program.tracing, program.lowering
