@@ -55,14 +55,14 @@ class Guard:
         self._seen: Any = None
         self._inner_seen: Any = None
         if not isinstance(value, (*PLAIN, *CLOSED)):
-            self._look(Look(named, most_bytes=SMALL, effects=effects) if effects else Look(named))
+            look = Look(named, most_bytes=SMALL, effects=effects) if effects else Look(named)
+            self._keep(look, look.content(value))
             if not effects and self.look is not None and self.look.partial:
                 self.inner = Look(named, float("inf"), float("inf"))
                 self._inner_seen = self.inner.content(value)
 
-    def _look(self, look: Look) -> None:
-        self._seen = look.content(self.value)
-        self.look = None if look.sees_nothing else look
+    def _keep(self, look: Look, seen: Any) -> None:
+        self.look, self._seen = None if look.sees_nothing else look, seen
 
     def label(self, inside: str = "") -> str:
         """How a sentence names it, or a part of it such as ``[0]``."""
@@ -100,11 +100,12 @@ class Guard:
         if now is self.value and (self.look is None or self.look.unchanged()):
             return False
         look = Look() if self.look is None else self.look.again()
-        if look.content(now) != self.seen:
+        seen = look.content(now)
+        if seen != self.seen:
             return True
         self.value = now
         if self.look is not None:
-            self._look(look.again())
+            self._keep(look, seen)
         return False
 
     def changed_inside(self) -> bool:
