@@ -62,6 +62,7 @@ class Layer(Precision):
 
     version = 0  # counts attribute writes of all layers: a dispatch compares one integer
     _losses_exist = False
+    supports_masking = False  # whether a mask of the inputs goes on to the outputs; True for a class with a compute_mask
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
         layer = object.__new__(cls)
@@ -86,6 +87,8 @@ class Layer(Precision):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]
+        if "compute_mask" in cls.__dict__ and "supports_masking" not in cls.__dict__:
+            cls.supports_masking = True
 
     # ---- What users write ----
 
@@ -106,6 +109,13 @@ class Layer(Precision):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the outputs from the inputs."""
         raise NotImplementedError(f"{type(self).__name__} has no call method. Define `def call(self, inputs): …`.")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the outputs, from the inputs and their mask: where it is False, a time step is padding.
+
+        A layer with ``supports_masking = True`` that does not define it hands the mask of its inputs on.
+        """
+        return previous_mask
 
     def add_weight(
         self,

@@ -11,6 +11,8 @@ from pellucid.core.layer import Layer
 class Activation(Layer):
     """Applies an activation given by name or as a callable. Shapes: any -> the same."""
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **layer_args: Any):
         super().__init__(**layer_args)
         self.activation = activations.get(activation)
@@ -28,6 +30,8 @@ class ReLU(Layer):
         threshold: where the function begins to rise.
     """
 
+    supports_masking = True
+
     def __init__(self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **layer_args: Any):
         super().__init__(**layer_args)
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
@@ -38,6 +42,8 @@ class ReLU(Layer):
 
 class Softmax(Layer):
     """``exp(x) / sum(exp(x))`` along an axis. Shapes: any -> the same."""
+
+    supports_masking = True
 
     def __init__(self, axis: int = -1, **layer_args: Any):
         super().__init__(**layer_args)

@@ -31,6 +31,8 @@ class Dense(Layer):
         (2, 4)
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         units: int,
@@ -76,6 +78,8 @@ class Dense(Layer):
 
 class Identity(Layer):
     """Hands its inputs on. Shapes: any -> the same."""
+
+    supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         return inputs

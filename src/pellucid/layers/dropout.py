@@ -19,6 +19,8 @@ class _Random(Layer):
         seed: a whole number for draws that repeat.
     """
 
+    supports_masking = True
+
     def __init__(self, seed: int | None = None, **layer_args: Any):
         super().__init__(**layer_args)
         self.seed = seed

@@ -14,6 +14,8 @@ from pellucid.core.layer import Layer
 class Concatenate(Layer):
     """Joins arrays along an axis. Shapes: a list of (..., d_i, ...) -> (..., sum of d_i, ...)."""
 
+    supports_masking = True
+
     def __init__(self, axis: int = -1, **layer_args: Any):
         super().__init__(**layer_args)
         self.axis = axis
@@ -24,6 +26,8 @@ class Concatenate(Layer):
 
 class Add(Layer):
     """The sum of arrays of one shape, or of shapes that broadcast. Shapes: a list of (...) -> (...)."""
+
+    supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         return functools.reduce(operator.add, _several(self, inputs))

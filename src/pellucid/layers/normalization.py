@@ -33,6 +33,7 @@ class BatchNormalization(Layer):
     Shapes: any -> the same.
     """
 
+    supports_masking = True
     keras_defaults = {"renorm_momentum": 0.99}  # of what is not offered here, and asks for nothing
 
     def __init__(
@@ -112,6 +113,8 @@ class Normalization(Layer):
         >>> [round(float(y), 3) for y in layer(np.array([[2.0], [4.0]], "float32")).ravel()]
         [0.0, 1.225]
     """
+
+    supports_masking = True
 
     def __init__(
         self,
