@@ -183,7 +183,7 @@ class Traced:
     Args:
         function: that is run.
         specs: structures of ``ShapeDtypeStruct``s.
-        observer: a capture, which is told of layer calls; losses that layers add to it follow the outputs.
+        observer: a capture, which is told of layer calls; what it gives at its ``end``, such as losses, follows the outputs.
     """
 
     def __init__(self, function: Callable, *specs: Any, observer: Any = None):
@@ -192,9 +192,9 @@ class Traced:
                 if observer is not None:
                     observer.frame = frame
                 leaves, self.tree = jax.tree.flatten(function(*args))
-                losses = observer.take_losses() if observer is not None else []
+                more = observer.end() if observer is not None else []
                 self.writes[:] = frame.written
-                return [*leaves, *losses, *(frame.values[v] for v in self.writes)]
+                return [*leaves, *more, *(frame.values[v] for v in self.writes)]
 
         self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, policies, registry, serialization, symbolic
-from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of
+from pellucid.core import dtypes, explain, frame, jax_compat, masks, mode, naming, policies, registry, serialization, symbolic
+from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of, with_masks
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.precision import Precision
@@ -180,8 +180,10 @@ class Layer(Precision):
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
             self._forget_losses()
-        policy = self._policy
+        policy, previous = self._policy, None
         args, kwargs = as_arrays((args, kwargs), self)
+        if masks.exist() or "mask" in kwargs:
+            kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
@@ -190,9 +192,9 @@ class Layer(Precision):
         tokens = _training.set(training), _depth.set(_depth.get() + 1), frame.autocast.set(mixed)
         try:
             if watcher is None:
-                return self._run(*cast((args, kwargs), compute))
+                return self._run(*cast((args, kwargs), compute), previous)
             with watcher.layer_call(self, args, kwargs) as record:
-                return record(self._run(*cast((args, kwargs), compute)))
+                return record(self._run(*cast((args, kwargs), compute), previous))
         except Exception as error:
             told = self._explain(error, args, kwargs)
             if told is error:
@@ -203,10 +205,18 @@ class Layer(Precision):
             _depth.reset(tokens[1])
             frame.autocast.reset(tokens[2])
 
-    def _run(self, args: tuple, kwargs: dict) -> Any:
+    def _run(self, args: tuple, kwargs: dict, previous: Any) -> Any:
         outputs = self.call(*args, **kwargs)
         if outputs is None:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
+        if masks.any_in(previous) or type(self).compute_mask is not Layer.compute_mask:
+            inputs = args[0] if args else next(iter(kwargs.values()), None)
+            if masks.give(self, inputs, outputs, previous):
+                explain.warn(
+                    f"Layer {self.path!r} ({type(self).__name__}) got an input with a mask and does not support masks: the mask ends "
+                    "here, and layers after it take padding for data. Set supports_masking = True in its class to hand the mask on, or "
+                    "define compute_mask(inputs, previous_mask)."
+                )
         return outputs
 
     def _without_training(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:

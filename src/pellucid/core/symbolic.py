@@ -56,7 +56,7 @@ class Step:
 
     def give(self, tree: Any, avals: Sequence[Any]) -> Any:
         """Makes the outputs: symbolic tensors in a structure, with the shapes and data types of abstract values."""
-        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(_open(a.shape), a.dtype, self) for a in avals])
+        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(open_shape(a.shape), a.dtype, self) for a in avals])
         return self.outputs
 
 
@@ -197,5 +197,6 @@ def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(jax_compat.batch_symbol() if d is None else d for d in tensor.shape), tensor.dtype)
 
 
-def _open(shape: tuple) -> tuple:
+def open_shape(shape: tuple) -> tuple:
+    """A shape with None in place of a symbolic size."""
     return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)
