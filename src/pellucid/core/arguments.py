@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, jax_compat, masks
+from pellucid.core import dtypes, explain, jax_compat, masks
 from pellucid.core.arrays import array_seen
 from pellucid.core.weakly import cached_weakly
 from pellucid.errors import ShapeError
@@ -56,6 +56,14 @@ def with_masks(layer: Any, args: tuple, kwargs: dict) -> tuple[dict, Any]:
         found = masks.masks_of(about) if named.get(name) is None else None
         if masks.any_in(found) and name not in takes.names[: len(args)]:
             kwargs = {**kwargs, name: found}
+        elif name == "mask" and named.get(name) is None and hasattr(first, "ndim"):
+            lost = masks.ended_at(first)
+            if lost is not None:
+                explain.warn(
+                    f"{type(layer).__name__} {layer.path!r} takes a mask, but that of its input ended at {lost}: jax.numpy and plain "
+                    "operators know of no masks, so that padding counts as data. Use the function of pellucid.ops there (ops.add for +), "
+                    "or a layer, or hand on mask=…."
+                )
     given = named_arguments(layer, args, kwargs).get("mask") if "mask" in takes.masks else None
     return kwargs, masks.masks_of(first) if given is None else given
 

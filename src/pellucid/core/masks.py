@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from pellucid.core import jax_compat
+
 _known: dict[int, tuple[weakref.ref, Any]] = {}
 
 
@@ -45,6 +47,35 @@ def attach(array: Any, mask: Any) -> None:
 def masks_of(tree: Any) -> Any:
     """The masks of a structure of arrays: None where one has no mask."""
     return jax.tree.map(mask_of, tree)
+
+
+def ended_at(array: Any) -> Any:
+    """The user's line at which a mask was lost on the way to a traced array of as many rows and steps, or None.
+
+    The functions of ``jax.numpy`` and plain operators know of no masks.
+    """
+    waiting, seen = [array], {id(array)}
+    while waiting and len(seen) < 64:
+        inputs, place = jax_compat.made_from(waiting.pop())
+        for x in inputs:
+            if id(x) in seen or x.ndim < 2 or x.shape[:2] != array.shape[:2]:
+                continue
+            if mask_of(x) is not None:
+                return place
+            seen.add(id(x))
+            waiting.append(x)
+    return None
+
+
+def merged(made: Any, tree: Any) -> Any:
+    """What an elementwise function made of a structure of arrays, with their mask: what is real in all that have one."""
+    found = {id(m): m for m in map(mask_of, jax.tree.leaves(tree)) if m is not None}
+    if found:
+        mask, *others = found.values()
+        for other in others if isinstance(mask, jax.Array) else ():  # a symbolic one stands for its shape alone
+            mask = mask & other
+        attach(made, mask)
+    return made
 
 
 def any_in(masks: Any) -> bool:

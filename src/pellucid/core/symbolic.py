@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import jax_compat, operators
+from pellucid.core import jax_compat, masks, operators
 from pellucid.errors import CaptureError
 
 
@@ -181,12 +181,18 @@ def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
         return step.function(*args, **kwargs)
 
 
-def accepting_symbols(function: Callable) -> Callable:
-    """The same function, that takes symbolic tensors as well."""
+def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable:
+    """The same function, that takes symbolic tensors as well.
+
+    Args:
+        function: of arrays.
+        keeps_masks: whether it is elementwise, so that what it gives has the mask of what it takes.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
+        made = apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
+        return masks.merged(made, (args, kwargs)) if keeps_masks and masks.exist() else made
 
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped

@@ -222,8 +222,7 @@ class Walk:
         marked = eqn.params["name"] if eqn.primitive.name == "name" else None
         owner = owner_of(here, self.calls)
         is_mask = marked is not None and marked.endswith(MASK)
-        if is_mask:
-            marked = marked.removesuffix(MASK)
+        marked = marked and marked.removesuffix(MASK)
         if marked is not None and marked not in self.calls and owner is not None and f"/{owner}".endswith(f"/{marked}"):
             marked = owner  # in the capture of another model
         if marked in self.calls:
