@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, masks
 from pellucid.core.growing import Growing
 from pellucid.errors import CaptureError
 
@@ -291,12 +291,13 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
                 out = compute(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
                 writes[:], layers[:] = frame.written, frame.losses
-                return loss, (aux, [frame.values[v] for v in writes], list(frame.losses.values()))
+                return loss, (aux, masks.taken(aux), [frame.values[v] for v in writes], list(frame.losses.values()))
 
-        (loss, (aux, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
+        (loss, (aux, found, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
         for variable, value in zip(writes, new, strict=True):
             variable.assign(value)
         keep_losses(dict(zip(layers, losses, strict=True)))
+        masks.put_back(aux, found)
         return ((loss, aux) if has_aux else loss), grads
 
     return run

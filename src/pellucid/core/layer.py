@@ -212,9 +212,9 @@ class Layer(Precision):
         tokens = _training.set(training), _depth.set(_depth.get() + 1), frame.autocast.set(mixed)
         try:
             if watcher is None:
-                return self._run(*cast((args, kwargs), compute), previous)
+                return self._run(cast((args, kwargs), compute), previous)
             with watcher.layer_call(self, args, kwargs) as record:
-                return record(self._run(*cast((args, kwargs), compute), previous))
+                return record(self._run(cast((args, kwargs), compute), previous))
         except Exception as error:
             told = self._explain(error, args, kwargs)
             if told is error:
@@ -225,7 +225,8 @@ class Layer(Precision):
             _depth.reset(tokens[1])
             frame.autocast.reset(tokens[2])
 
-    def _run(self, args: tuple, kwargs: dict, previous: Any) -> Any:
+    def _run(self, given: tuple[tuple, dict], previous: Any) -> Any:
+        args, kwargs = given
         outputs = self.call(*args, **kwargs)
         if outputs is None:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")

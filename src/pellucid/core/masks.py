@@ -7,7 +7,9 @@ the masks of what they are called on, and give masks to what they return: see ``
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -76,6 +78,30 @@ def merged(made: Any, tree: Any) -> Any:
             mask = mask & other
         attach(made, mask)
     return made
+
+
+def keeping(function: Callable) -> Callable:
+    """An elementwise function, whose result has the mask of what it takes."""
+
+    @functools.wraps(function)
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        made = function(*args, **kwargs)
+        return merged(made, (args, kwargs)) if exist() else made
+
+    kept.keeps_masks = True  # type: ignore[attr-defined]
+    return kept
+
+
+def taken(tree: Any) -> dict[int, Any]:
+    """The masks of a structure of arrays by the numbers of these, to go with it out of a function that JAX transforms."""
+    return {i: mask for i, mask in enumerate(map(mask_of, jax.tree.leaves(tree))) if mask is not None} if exist() else {}
+
+
+def put_back(tree: Any, found: dict[int, Any]) -> None:
+    """Gives the arrays of such a structure the masks that were taken of it."""
+    leaves = jax.tree.leaves(tree) if found else []
+    for i, mask in found.items():
+        attach(leaves[i], mask)
 
 
 def any_in(masks: Any) -> bool:

@@ -173,7 +173,8 @@ def apply(function: Callable, args: tuple, kwargs: dict, origin: Any = None) -> 
         return function(*args, **kwargs)
 
     avals, tree = jax.tree.flatten(jax.eval_shape(on_arrays, *(spec(leaves[i]) for i in at)))
-    return step.give(tree, avals)
+    made = step.give(tree, avals)
+    return masks.merged(made, (args, kwargs)) if getattr(function, "keeps_masks", False) else made
 
 
 def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
@@ -189,10 +190,11 @@ def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable
         keeps_masks: whether it is elementwise, so that what it gives has the mask of what it takes.
     """
 
+    function = masks.keeping(function) if keeps_masks else function
+
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        made = apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
-        return masks.merged(made, (args, kwargs)) if keeps_masks and masks.exist() else made
+        return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
