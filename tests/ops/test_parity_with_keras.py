@@ -17,6 +17,9 @@ CUBE = RANDOM.normal(size=(2, 3, 4)).astype("float32")
 INTS = np.array([[3, -1, 2], [0, 5, -7]], "int32")
 BOOLS = X > 0
 VECTOR = X[0]
+HEADS = RANDOM.normal(size=(2, 4, 4, 4)).astype("float32")  # batch, steps, heads, features
+MASK4 = np.array([[True, False, True, True], [True, True, False, False]])[:, None, None]
+MASK = MASK4[..., :2]
 ODD = np.array([1.0, np.nan, np.inf, -np.inf], "float32")
 
 
@@ -64,6 +67,13 @@ CALLS = {
     "diagonal": [((SQUARE,), {}), ((SQUARE,), {"offset": -1})],
     "diff": [((X,), {}), ((X,), {"n": 2, "axis": 0})],
     "digitize": [((X, np.array([-1.0, 0.0, 1.0], "float32")), {})],
+    "dot_product_attention": [
+        ((HEADS, HEADS, HEADS), {}),
+        ((HEADS, HEADS, HEADS), {"is_causal": True}),
+        ((HEADS, HEADS, HEADS), {"scale": 2.0, "bias": HEADS[:1, :1]}),
+        ((HEADS, HEADS[:, :2], HEADS[:, :2]), {"mask": MASK, "is_causal": True}),
+        ((HEADS, HEADS[:, :, :2], HEADS[:, :, :2]), {"mask": MASK4}),
+    ],
     "einsum": [(("ij,kj->ik", X, Z), {})],
     "expand_dims": [((X, 1), {}), ((X, (0, -1)), {})],
     "eye": [((3,), {}), ((2, 3), {"k": 1})],
