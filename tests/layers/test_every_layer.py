@@ -43,7 +43,7 @@ def test_outputs_and_gradients_are_those_of_keras(name):
             return sum(jnp.sin(y).sum() for y in jax.tree.leaves(outputs) if jnp.issubdtype(y.dtype, jnp.floating))
 
         weights = [jnp.asarray(v.value) for v in layer.trainable_variables]
-        return jax.grad(loss, (0, 1))(weights, [jax.tree.leaves(case.given)[i] for i in floats])
+        return jax.jit(jax.grad(loss, (0, 1)))(weights, [jax.tree.leaves(case.given)[i] for i in floats])
 
     assert_close(gradients(ours), gradients(theirs), rtol=1e-4, atol=1e-4)
 

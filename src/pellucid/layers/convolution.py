@@ -283,8 +283,8 @@ class Conv2DTranspose(_ConvTranspose):
 
 
 class Conv3DTranspose(_ConvTranspose):
-    """The transpose of a convolution of volumes; arguments as of ``Conv1DTranspose``, in three axes, and with ``data_format`` before
-    ``output_padding``, as Keras has it.
+    """The transpose of a convolution of volumes; arguments as of ``Conv1DTranspose``, in three axes, ``data_format`` before
+    ``output_padding``.
 
     Shapes: (batch, depth, height, width, channels) -> (batch, new depth, new height, new width, filters), or with the channels second.
 
@@ -294,6 +294,26 @@ class Conv3DTranspose(_ConvTranspose):
     """
 
     rank = 3
+
+    def __init__(  # Keras has another order here
+        self,
+        filters: int,
+        kernel_size: Sizes,
+        strides: Sizes = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        output_padding: Sizes | None = None,
+        dilation_rate: Sizes = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **layer_args: Any,
+    ):
+        further = dilation_rate, activation, use_bias, kernel_initializer, bias_initializer, kernel_constraint, bias_constraint
+        super().__init__(filters, kernel_size, strides, padding, output_padding, data_format, *further, **layer_args)
 
 
 class _DepthwiseConv(_Convolution):

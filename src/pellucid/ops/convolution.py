@@ -1,4 +1,4 @@
-"""Convolutions and their transposes. All are one operation of XLA, called in one place (``_convolve``)."""
+"""Convolutions and their transposes. All are one operation of XLA, called in one place (``convolve``)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core.equation import equation
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
 from pellucid.ops.windows import channel_axis, check_windows_fit, format_of, padding_of, per_axis, rank_of, shown, spatial_axes
@@ -80,8 +81,8 @@ def depthwise_conv(
     channels = _channels("depthwise_conv", inputs, kernel, form)
     if channels != kernel.shape[-2]:
         raise ShapeError(
-            f"depthwise_conv: inputs of shape {shown(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} is for "
-            f"{kernel.shape[-2]}; expected as many."
+            f"depthwise_conv: inputs of shape {shown(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} is "
+            f"for {kernel.shape[-2]}; expected as many."
         )
     each = kernel.reshape(*kernel.shape[:-2], 1, channels * kernel.shape[-1])
     return _windowed("depthwise_conv", inputs, each, strides, padding, form, dilation_rate, channels)
@@ -157,7 +158,7 @@ def conv_transpose(
     reach = [(k - 1) * d + 1 for k, d in zip(kernel.shape, apart, strict=False)]
     edges = tuple(_transposed_edges(k, s, padding, e) for k, s, e in zip(reach, steps, extra, strict=True))
     turned = jnp.flip(kernel, tuple(range(rank))).swapaxes(-1, -2)
-    return _convolve(inputs, turned, strides=(1,) * rank, padding=edges, spread=steps, dilation=apart, groups=1, data_format=form)
+    return convolve(inputs, turned, strides=(1,) * rank, padding=edges, spread=steps, dilation=apart, groups=1, data_format=form)
 
 
 def _transposed_edges(window: int, stride: int, padding: str, extra: int | None) -> tuple[int, int]:
@@ -173,8 +174,8 @@ def _channels(where: str, inputs: Any, kernel: Any, data_format: str) -> int:
     rank = rank_of(where, inputs.shape)
     if kernel.ndim != rank + 2:
         raise ShapeError(
-            f"{where}: the kernel of shape {kernel.shape} has {kernel.ndim} axes, the inputs of shape {shown(inputs.shape)} have {rank + 2}; "
-            "expected as many."
+            f"{where}: the kernel of shape {kernel.shape} has {kernel.ndim} axes, the inputs of shape {shown(inputs.shape)} have "
+            f"{rank + 2}; expected as many."
         )
     return inputs.shape[channel_axis(data_format)]
 
@@ -189,10 +190,11 @@ def _windowed(
     check_windows_fit(where, inputs, reach, padding, data_format)
     edges = ((reach[0] - 1, 0),) if padding == "causal" else padding.upper()
     ones = (1,) * rank
-    return _convolve(inputs, kernel, strides=steps, padding=edges, spread=ones, dilation=apart, groups=groups, data_format=data_format)
+    return convolve(inputs, kernel, strides=steps, padding=edges, spread=ones, dilation=apart, groups=groups, data_format=data_format)
 
 
-def _convolve(
+@equation
+def convolve(
     inputs: Any, kernel: Any, *, strides: tuple, padding: Any, spread: tuple, dilation: tuple, groups: int, data_format: str
 ) -> jax.Array:
     """Every convolution there is: of inputs whose elements are ``spread`` apart, with a kernel whose elements are ``dilation`` apart."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import dtypes
+from pellucid.core.equation import equation
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
 from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, shown, spatial_axes, with_outer
@@ -39,7 +40,7 @@ def max_pool(
         >>> ops.max_pool(ops.arange(6.0).reshape(1, 6, 1), 2)[0, :, 0].tolist()
         [1.0, 3.0, 5.0]
     """
-    return _max_of_windows(*_windows("max_pool", inputs, pool_size, strides, padding, data_format))
+    return max_of_windows(*_windows("max_pool", inputs, pool_size, strides, padding, data_format))
 
 
 def average_pool(
@@ -60,7 +61,7 @@ def average_pool(
         >>> ops.average_pool(ops.arange(5.0).reshape(1, 5, 1), 2, padding="same")[0, :, 0].tolist()
         [0.5, 2.5, 4.0]
     """
-    return _mean_of_windows(*_windows("average_pool", inputs, pool_size, strides, padding, data_format))
+    return mean_of_windows(*_windows("average_pool", inputs, pool_size, strides, padding, data_format))
 
 
 def adaptive_max_pool(inputs: Any, output_size: Sizes, data_format: str | None = None) -> jax.Array:
@@ -108,13 +109,15 @@ def _windows(where: str, inputs: Any, pool_size: Sizes, strides: Sizes | None, p
     return inputs, with_outer(sizes, 1, form), with_outer(steps, 1, form), padding.upper()
 
 
-def _max_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
+@equation
+def max_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
     """The one place of max pooling."""
     lowest = -np.inf if dtypes.is_float(inputs.dtype) else np.iinfo(inputs.dtype).min
     return jax.lax.reduce_window(inputs, np.array(lowest, inputs.dtype), jax.lax.max, window, strides, padding)
 
 
-def _mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
+@equation
+def mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
     """The one place of average pooling."""
 
     def sums(x: Any) -> jax.Array:
