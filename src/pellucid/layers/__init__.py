@@ -49,6 +49,7 @@ from pellucid.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Reshape
 from pellucid.layers.resizing import (
     Cropping1D,
@@ -86,6 +87,7 @@ SeparableConvolution2D = SeparableConv2D
 
 __all__ = [
     "Activation",
+    "ActivityRegularization",
     "AdaptiveAveragePooling1D",
     "AdaptiveAveragePooling2D",
     "AdaptiveAveragePooling3D",
