@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pellucid import activations, constraints, initializers, ops
+from pellucid import activations, ops
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
+from pellucid.layers.weights import add_weight, keep_options
 from pellucid.ops.windows import channel_axis, format_of, padding_of, per_axis, rank_of, shown
 
 Sizes = int | Sequence[int]
@@ -30,8 +31,7 @@ class _Convolution(Layer):
         dilation_rate: Sizes,
         activation: Any,
         use_bias: bool,
-        bias_initializer: Any,
-        bias_constraint: Any,
+        weights: dict[str, tuple],
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
@@ -45,7 +45,7 @@ class _Convolution(Layer):
             )
         self.padding, self.data_format = padding_of(where, padding, self.paddings), format_of(where, data_format)
         self.activation, self.use_bias = activations.get(activation), use_bias
-        self.bias_initializer, self.bias_constraint = initializers.get(bias_initializer), constraints.get(bias_constraint)
+        keep_options(self, **weights)
 
     def make_kernels(self, channels: int) -> int:
         """Makes the kernels for so many channels; the number of channels of the outputs."""
@@ -59,9 +59,7 @@ class _Convolution(Layer):
         self.channels = size_of_axis(self, input_shape, channel_axis(self.data_format))
         rank_of(f"{type(self).__name__} {self.path!r}", input_shape, self.rank)
         filters = self.make_kernels(self.channels)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight((filters,), self.bias_initializer, name="bias", constraint=self.bias_constraint)
+        self.bias = add_weight(self, "bias", (filters,)) if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
         rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
@@ -93,18 +91,23 @@ class _Conv(_Convolution):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
         **layer_args: Any,
     ):
+        kernel = kernel_initializer, kernel_regularizer, kernel_constraint
+        bias = bias_initializer, bias_regularizer, bias_constraint
+        windows = kernel_size, strides, padding, data_format, dilation_rate
         super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, bias_initializer, bias_constraint, **layer_args
+            *windows, activation, use_bias, {"kernel": kernel, "bias": bias}, activity_regularizer=activity_regularizer, **layer_args
         )
         self.filters = check_whole(type(self).__name__, "filters", filters)
         self.groups = check_whole(type(self).__name__, "groups", groups)
         if self.filters % self.groups:
             raise ValueError(f"{type(self).__name__}: filters={filters} and groups={groups}; expected groups to divide filters.")
-        self.kernel_initializer, self.kernel_constraint = initializers.get(kernel_initializer), constraints.get(kernel_constraint)
 
     def make_kernels(self, channels: int) -> int:
         if channels % self.groups:
@@ -113,7 +116,7 @@ class _Conv(_Convolution):
                 "divide them."
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self.kernel = self.add_weight(shape, self.kernel_initializer, name="kernel", constraint=self.kernel_constraint)
+        self.kernel = add_weight(self, "kernel", shape)
         return self.filters
 
     def convolved(self, inputs: Any, **options: Any) -> Any:
@@ -135,6 +138,9 @@ class Conv1D(_Conv):
         use_bias: whether a bias is added, one for each filter.
         kernel_initializer: for the kernel, (kernel_size, channels / groups, filters).
         bias_initializer: for the bias, (filters,).
+        kernel_regularizer: name, callable or None: the penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        bias_regularizer: likewise, on the bias.
+        activity_regularizer: likewise, on the outputs, divided by the number of rows.
         kernel_constraint: what the kernel keeps after each update; see ``pellucid.constraints``.
         bias_constraint: likewise, the bias.
 
@@ -164,7 +170,7 @@ class Conv2D(_Conv):
         padding: "valid", none; "same", zeros around.
         data_format, dilation_rate, groups, activation, use_bias: as of ``Conv1D``.
         kernel_initializer: for the kernel, (height, width, channels / groups, filters).
-        bias_initializer, kernel_constraint, bias_constraint: as of ``Conv1D``.
+        bias_initializer, kernel_regularizer, bias_regularizer, activity_regularizer, kernel_constraint, bias_constraint: as of ``Conv1D``.
 
     Shapes: (batch, height, width, channels) -> (batch, new height, new width, filters), or with the channels second.
 
@@ -208,12 +214,18 @@ class _ConvTranspose(_Convolution):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
         **layer_args: Any,
     ):
+        kernel = kernel_initializer, kernel_regularizer, kernel_constraint
+        bias = bias_initializer, bias_regularizer, bias_constraint
+        windows = kernel_size, strides, padding, data_format, dilation_rate
         super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, bias_initializer, bias_constraint, **layer_args
+            *windows, activation, use_bias, {"kernel": kernel, "bias": bias}, activity_regularizer=activity_regularizer, **layer_args
         )
         where = type(self).__name__
         self.filters = check_whole(where, "filters", filters)
@@ -222,11 +234,10 @@ class _ConvTranspose(_Convolution):
             self.output_padding = per_axis(where, "output_padding", output_padding, self.rank, least=0)
             if any(o >= s for o, s in zip(self.output_padding, self.strides, strict=True)):
                 raise ValueError(f"{where}: output_padding={output_padding} and strides={self.strides}; expected less than the strides.")
-        self.kernel_initializer, self.kernel_constraint = initializers.get(kernel_initializer), constraints.get(kernel_constraint)
 
     def make_kernels(self, channels: int) -> int:
         shape = (*self.kernel_size, self.filters, channels)
-        self.kernel = self.add_weight(shape, self.kernel_initializer, name="kernel", constraint=self.kernel_constraint)
+        self.kernel = add_weight(self, "kernel", shape)
         return self.filters
 
     def convolved(self, inputs: Any, **options: Any) -> Any:
@@ -249,6 +260,9 @@ class Conv1DTranspose(_ConvTranspose):
         use_bias: whether a bias is added, one for each filter.
         kernel_initializer: for the kernel, (kernel_size, filters, channels).
         bias_initializer: for the bias, (filters,).
+        kernel_regularizer: name, callable or None: the penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        bias_regularizer: likewise, on the bias.
+        activity_regularizer: likewise, on the outputs, divided by the number of rows.
         kernel_constraint: what the kernel keeps after each update; see ``pellucid.constraints``.
         bias_constraint: likewise, the bias.
 
@@ -308,12 +322,17 @@ class Conv3DTranspose(_ConvTranspose):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
         **layer_args: Any,
     ):
-        further = dilation_rate, activation, use_bias, kernel_initializer, bias_initializer, kernel_constraint, bias_constraint
-        super().__init__(filters, kernel_size, strides, padding, output_padding, data_format, *further, **layer_args)
+        further = dilation_rate, activation, use_bias, kernel_initializer, bias_initializer
+        penalties = kernel_regularizer, bias_regularizer, activity_regularizer
+        first = filters, kernel_size, strides, padding, output_padding, data_format
+        super().__init__(*first, *further, *penalties, kernel_constraint, bias_constraint, **layer_args)
 
 
 class _DepthwiseConv(_Convolution):
@@ -329,20 +348,23 @@ class _DepthwiseConv(_Convolution):
         use_bias: bool = True,
         depthwise_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         depthwise_constraint: Any = None,
         bias_constraint: Any = None,
         **layer_args: Any,
     ):
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, bias_initializer, bias_constraint, **layer_args
-        )
+        depthwise = depthwise_initializer, depthwise_regularizer, depthwise_constraint
+        bias = bias_initializer, bias_regularizer, bias_constraint
+        windows = kernel_size, strides, padding, data_format, dilation_rate
+        weights = {"depthwise": depthwise, "bias": bias}
+        super().__init__(*windows, activation, use_bias, weights, activity_regularizer=activity_regularizer, **layer_args)
         self.depth_multiplier = check_whole(type(self).__name__, "depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.depthwise_constraint = constraints.get(depthwise_constraint)
 
     def make_kernels(self, channels: int) -> int:
         shape = (*self.kernel_size, channels, self.depth_multiplier)
-        self.kernel = self.add_weight(shape, self.depthwise_initializer, name="kernel", constraint=self.depthwise_constraint)
+        self.kernel = add_weight(self, "kernel", shape, "depthwise")
         return channels * self.depth_multiplier
 
     def convolved(self, inputs: Any, **options: Any) -> Any:
@@ -363,6 +385,9 @@ class DepthwiseConv1D(_DepthwiseConv):
         use_bias: whether a bias is added, one for each channel of the outputs.
         depthwise_initializer: for the kernel, (kernel_size, channels, depth_multiplier).
         bias_initializer: for the bias.
+        depthwise_regularizer: name, callable or None: the penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        bias_regularizer: likewise, on the bias.
+        activity_regularizer: likewise, on the outputs, divided by the number of rows.
         depthwise_constraint: what the kernel keeps after each update; see ``pellucid.constraints``.
         bias_constraint: likewise, the bias.
 
@@ -406,29 +431,29 @@ class _SeparableConv(_Convolution):
         depthwise_initializer: Any = "glorot_uniform",
         pointwise_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        depthwise_regularizer: Any = None,
+        pointwise_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         depthwise_constraint: Any = None,
         pointwise_constraint: Any = None,
         bias_constraint: Any = None,
         **layer_args: Any,
     ):
-        super().__init__(
-            kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, bias_initializer, bias_constraint, **layer_args
-        )
+        depthwise = depthwise_initializer, depthwise_regularizer, depthwise_constraint
+        pointwise = pointwise_initializer, pointwise_regularizer, pointwise_constraint
+        bias = bias_initializer, bias_regularizer, bias_constraint
+        windows = kernel_size, strides, padding, data_format, dilation_rate
+        weights = {"depthwise": depthwise, "pointwise": pointwise, "bias": bias}
+        super().__init__(*windows, activation, use_bias, weights, activity_regularizer=activity_regularizer, **layer_args)
         self.filters = check_whole(type(self).__name__, "filters", filters)
         self.depth_multiplier = check_whole(type(self).__name__, "depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
-        self.depthwise_constraint, self.pointwise_constraint = constraints.get(depthwise_constraint), constraints.get(pointwise_constraint)
 
     def make_kernels(self, channels: int) -> int:
         each = (*self.kernel_size, channels, self.depth_multiplier)
         mixing = (*(1,) * self.rank, channels * self.depth_multiplier, self.filters)
-        self.depthwise_kernel = self.add_weight(
-            each, self.depthwise_initializer, name="depthwise_kernel", constraint=self.depthwise_constraint
-        )
-        self.pointwise_kernel = self.add_weight(
-            mixing, self.pointwise_initializer, name="pointwise_kernel", constraint=self.pointwise_constraint
-        )
+        self.depthwise_kernel = add_weight(self, "depthwise_kernel", each, "depthwise")
+        self.pointwise_kernel = add_weight(self, "pointwise_kernel", mixing, "pointwise")
         return self.filters
 
     def convolved(self, inputs: Any, **options: Any) -> Any:
@@ -451,6 +476,11 @@ class SeparableConv1D(_SeparableConv):
         depthwise_initializer: for the first kernel, (kernel_size, channels, depth_multiplier).
         pointwise_initializer: for the second one, (1, channels * depth_multiplier, filters).
         bias_initializer: for the bias.
+        depthwise_regularizer: name, callable or None: the penalty on the first kernel that is added to the loss; see
+            ``pellucid.regularizers``.
+        pointwise_regularizer: likewise, on the second one.
+        bias_regularizer: likewise, on the bias.
+        activity_regularizer: likewise, on the outputs, divided by the number of rows.
         depthwise_constraint: what the first kernel keeps after each update; see ``pellucid.constraints``.
         pointwise_constraint: likewise, the second one.
         bias_constraint: likewise, the bias.
