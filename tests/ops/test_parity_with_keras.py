@@ -117,7 +117,16 @@ CALLS = {
     "vdot": [((X, Z), {})],
     "where": [((BOOLS, X, Z), {}), ((BOOLS, X, 0.0), {})],
 }  # fmt: skip
-TAKE_FUNCTIONS = {"cond", "scan", "while_loop", "fori_loop", "map"}  # tests/ops/test_control.py
+TAKE_FUNCTIONS = {
+    "cond",
+    "switch",
+    "scan",
+    "associative_scan",
+    "while_loop",
+    "fori_loop",
+    "map",
+    "vectorized_map",
+}  # tests/ops/test_control.py
 
 
 def arrays(result):

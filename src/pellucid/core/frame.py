@@ -39,15 +39,24 @@ class Frame:
             are asked.
         observer: is told of layer calls (a capture), or None: then that of the frame outside.
         cache: key of JAX's caches inside; in a capture each frame has its own, as a jit of the user's bakes in what it reads.
+        takes_losses: whether losses that layers add stay in it, for the frame's owner to hand on.
     """
 
-    def __init__(self, values: dict | None = None, missing: Callable | None = None, observer: Any = None, cache: Any = None):
+    def __init__(
+        self,
+        values: dict | None = None,
+        missing: Callable | None = None,
+        observer: Any = None,
+        cache: Any = None,
+        takes_losses: bool = False,
+    ):
         self.values: dict = dict(values or {})
         self.written: dict = {}
         self._cast: dict[tuple[Any, Any], Any] = {}  # what was read as another data type: a weight is cast once
         self.losses: dict[Any, list] = {}  # that layers have added in it, where nobody observes
         self.missing = missing
         self.observer = observer
+        self.takes_losses = takes_losses
         self.trace: object = None
         self.outer: Frame | None = None
         self.cache = cache
@@ -185,11 +194,12 @@ class Traced:
         function: that is run.
         specs: structures of ``ShapeDtypeStruct``s.
         observer: a capture, which is told of layer calls; losses that layers add to it follow the outputs.
+        takes_losses: whether losses that layers add are the function's own, to be among its outputs.
     """
 
-    def __init__(self, function: Callable, *specs: Any, observer: Any = None):
+    def __init__(self, function: Callable, *specs: Any, observer: Any = None, takes_losses: bool = False):
         def run(*args: Any) -> Any:
-            with Frame(missing=bind_read, observer=observer) as frame:
+            with Frame(missing=bind_read, observer=observer, takes_losses=takes_losses) as frame:
                 if observer is not None:
                     observer.frame = frame
                 leaves, self.tree = jax.tree.flatten(function(*args))
@@ -205,6 +215,11 @@ class Traced:
     def reads(self) -> list[Any]:
         """The variables read, in the order of their first reads."""
         return list(dict.fromkeys(e.params["variable"] for e in jax_compat.parts(self.jaxpr).eqns if e.primitive is read_variable_p))
+
+    @property
+    def output_types(self) -> list[Any]:
+        """Of what the function returns, without what it writes."""
+        return [v.aval for v in jax_compat.parts(self.jaxpr).outvars[: self.tree.num_leaves]]
 
     @property
     def has_effects(self) -> bool:
@@ -341,33 +356,43 @@ def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
     return carry, ys
 
 
-def checkpoint(function: Callable, args: tuple, kwargs: dict, policy: Callable | None = None) -> Any:
+def checkpoint(
+    function: Callable, args: tuple, kwargs: dict, policy: Callable | None = None, worth: Callable[[Sequence[Any]], bool] | None = None
+) -> Any:
     """``jax.checkpoint`` of a call of a stateful function. What it computes again begins from the same state: it draws the same.
 
     Args:
         function: may read and write variables, and call layers.
         args: of the call, as ``kwargs``: what is no array is handed on as it is.
         policy: which values are kept all the same; see ``jax.checkpoint_policies``.
+        worth: whether to do so at all, for outputs of the given types.
     """
     leaves, tree = jax.tree.flatten((args, kwargs))
     is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    layers: list = []
 
-    def call(*arrays: Any) -> Any:
+    def call(*arrays: Any) -> tuple:
         given = iter(arrays)
         args, kwargs = jax.tree.unflatten(tree, [next(given) if is_one else leaf for leaf, is_one in zip(leaves, is_array, strict=True)])
-        return function(*args, **kwargs)
+        outputs, inside = function(*args, **kwargs), _active.get()
+        layers[:] = inside.losses  # type: ignore[union-attr]
+        return outputs, list(inside.losses.values())  # type: ignore[union-attr]
 
     arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
-    traced = Traced(call, *map(jax.typeof, arrays))
+    traced = Traced(call, *map(jax.typeof, arrays), takes_losses=True)
 
     def run(before: list, *arrays: Any) -> tuple:
         with Frame(dict(zip(traced.writes, before, strict=True))):
             outputs, new = traced(*arrays)
             return outputs, [new[v] for v in traced.writes]
 
-    outputs, after = jax.checkpoint(run, policy=policy)([v.read() for v in traced.writes], *arrays)
+    kept = worth is not None and not worth(traced.output_types)
+    again = run if kept else jax.checkpoint(run, policy=policy)
+    (outputs, losses), after = again([v.read() for v in traced.writes], *arrays)
     for variable, value in zip(traced.writes, after, strict=True):
         variable.assign(value)
+    for layer, added in zip(layers, losses, strict=True):
+        layer.add_loss(added)
     return outputs
 
 
