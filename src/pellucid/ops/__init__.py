@@ -174,7 +174,9 @@ from pellucid.ops.control import (
     vectorized_map,
     while_loop,
 )
+from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
+from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
 
 absolute = abs
 swish = silu
