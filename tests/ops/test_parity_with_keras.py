@@ -117,11 +117,20 @@ CALLS = {
     "vdot": [((X, Z), {})],
     "where": [((BOOLS, X, Z), {}), ((BOOLS, X, 0.0), {})],
 }  # fmt: skip
+TAKE_FUNCTIONS = {
+    "cond",
+    "switch",
+    "scan",
+    "associative_scan",
+    "while_loop",
+    "fori_loop",
+    "map",
+    "vectorized_map",
+}  # tests/ops/test_control.py
 WINDOWS = {  # tests/ops/test_windows.py
     *("conv", "conv_transpose", "depthwise_conv", "separable_conv"),
     *("max_pool", "average_pool", "adaptive_max_pool", "adaptive_average_pool"),
 }
-TAKE_FUNCTIONS = {"cond", "scan", "while_loop", "fori_loop", "map"}  # tests/ops/test_control.py
 
 
 def arrays(result):
