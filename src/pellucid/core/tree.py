@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -209,9 +209,12 @@ class Tree:
     def _all_variables(self) -> list[Variable]:
         found: dict[Variable, None] = {}
         for layer in self._flatten_layers():
-            own = layer._own_variables()
-            found.update(dict.fromkeys([*(v for v in own if v.trainable), *(v for v in own if not v.trainable)]))
+            found.update(dict.fromkeys(layer._ordered()))
         return list(found)
+
+    def _ordered(self) -> list[Variable]:
+        """The own variables: those that were made to be trained, then the others."""
+        return sorted(self._own_variables(), key=lambda v: not v.made_trainable)
 
     def _saved(self) -> list[Variable]:
         return [v for v in self._all_variables() if not getattr(v, "transient", False)]
@@ -236,6 +239,41 @@ class Tree:
         arrays = [_as_weight(variable, w) for variable, w in zip(own, weights, strict=True)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
+
+    # ---- Files ----
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Puts the layer's own weights (not those of nested layers) into a dict, from which a file of weights is written.
+
+        Override it, and ``load_own_variables``, to save something else, or in another form.
+
+        Args:
+            store: takes arrays by name; here the names are "0", "1" …
+        """
+        for number, variable in enumerate(self._weights_on_file()):
+            store[str(number)] = variable
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Takes the layer's own weights from what ``save_own_variables`` has put into a file.
+
+        Args:
+            store: arrays by name.
+
+        Raises:
+            ValueError: where they do not fit. ``load_weights`` then puts back what was there before.
+        """
+        own = self._weights_on_file()
+        if len(store) != len(own):
+            raise ValueError(f"The file has {len(store)} weights for layer {self.path!r}; expected {len(own)}.")
+        for number, variable in enumerate(own):
+            variable.assign(store[str(number)])
+
+    def _weights_on_file(self) -> list[Variable]:
+        return [v for v in self._ordered() if not getattr(v, "transient", False)]
+
+    def _listed_on_file(self) -> tuple[list[Any], bool] | None:
+        """Of a model: the layers that a file of weights lists as ``layers``, and whether before all attributes."""
+        return None
 
     def count_params(self) -> int:
         """Number of elements of all weights."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
 from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients, schedules
-from pellucid.optimizers.slots import Slots, State, copy_of, make_slot, size_of
+from pellucid.optimizers.slots import Slots, State, assign_all, copy_of, make_slot, size_of
 
 registry = Registry("optimizer")
 
@@ -217,6 +217,30 @@ class Optimizer:
         """The counters, the learning rate and all slots, with paths such as ``adam/momentum/dense/kernel``."""
         counters = [self._calls, self._accumulated] if self.gradient_accumulation_steps else []
         return [self.iterations, self._learning_rate, *counters, *self._slots.variables]
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Puts the state into a dict, from which a file of weights is written."""
+        store.update(self._on_file())
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Takes the state from what ``save_own_variables`` has put into a file, here or in Keras; all of it or nothing.
+
+        Raises:
+            ValueError: where it does not fit.
+        """
+        arrays = dict(store)
+        if self.gradient_accumulation_steps and "calls" not in arrays and "0" in arrays:  # Keras counts the calls alone
+            calls = int(arrays["0"])
+            arrays["0"], arrays["accumulated"] = divmod(calls, self.gradient_accumulation_steps)
+            arrays["calls"] = calls
+        assign_all(self.name, self._on_file(), arrays)
+
+    def _on_file(self) -> dict[str, Variable]:
+        """The state as in Keras's files, and what Keras has not under names."""
+        rate = [self._learning_rate] if self.schedule is None else []
+        slots = self._slots.by_variable(self.built_for, ("average", "gradient_accumulator"))
+        numbered = {str(number): variable for number, variable in enumerate([self.iterations, *rate, *slots])}
+        return {**numbered, **({"calls": self._calls, "accumulated": self._accumulated} if self.gradient_accumulation_steps else {})}
 
     # ---- A step ----
 

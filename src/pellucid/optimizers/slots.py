@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -67,6 +67,19 @@ class Slots:
     def variables(self) -> list[Variable]:
         """All slots, in the order in which they were made."""
         return list(self._slots.values())
+
+    def by_variable(self, order: tuple[Variable, ...], beside: tuple[str, ...]) -> list[Variable]:
+        """All slots as Keras's files have them: the kinds that are kept beside the rule's, then those of one variable after another,
+        then those of none.
+        """
+        place = {variable: number for number, variable in enumerate(order)}
+        last = len(place)
+
+        def rank(key: SlotKey) -> tuple:
+            owner = last + 1 if key.owner is None else place.get(key.owner, last)
+            return (0, beside.index(key.path), owner) if key.path in beside else (1, owner)
+
+        return [self._slots[key] for key in sorted(self._slots, key=rank)]
 
     def of(self, variable: Variable, path: str) -> Variable | None:
         """The slot of a variable that is like it, or None."""
@@ -147,6 +160,21 @@ def make_slot(value: Any, path: str) -> Variable:
     if isinstance(value, jax.Array):
         variable.array = value
     return variable
+
+
+def assign_all(name: str, variables: Mapping[str, Variable], arrays: Mapping[str, Any]) -> None:
+    """Sets the state of an optimizer, all of it or nothing.
+
+    Raises:
+        ValueError: where the arrays are not as many, or of other shapes.
+    """
+    if set(variables) != set(arrays):
+        raise ValueError(f"The state of optimizer {name!r} consists of {len(variables)} arrays; the file has {len(arrays)}.")
+    for key, variable in variables.items():
+        if np.shape(arrays[key]) != variable.shape:
+            raise ValueError(f"{variable.path!r} has shape {variable.shape}; that in the file has {np.shape(arrays[key])}.")
+    for key, variable in variables.items():
+        variable.assign(arrays[key])
 
 
 def copy_of(value: Any) -> Any:
