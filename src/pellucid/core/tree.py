@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from pellucid.core.last_used import LastUsed
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError
 
+_NO_NAME = re.compile(r"variable(_\d+)?$")  # what a variable is called that was given no name
 INTERNAL = frozenset({"_state", "_machine", "_network"})  # attributes that are the library's own
 
 
@@ -165,7 +167,7 @@ class Tree:
                 own[child] = None
                 names.setdefault(child, path)
         for variable in own:
-            name = variable.name if variable.name != "variable" else names.get(variable, "variable")
+            name = names.get(variable, variable.name) if _NO_NAME.match(variable.name) else variable.name
             variable.path = f"{self.path}/{name}"
         return list(own)
 

@@ -177,13 +177,15 @@ class LossScaleOptimizer(Optimizer):
         """The number of good steps since the scale changed, the scale, and all of the inner optimizer."""
         return [self.step_counter, self.dynamic_scale, *self.inner_optimizer.variables]
 
-    def _on_file(self) -> dict[str, Variable]:
-        inner = list(self.inner_optimizer._on_file().values())
-        return {str(number): v for number, v in enumerate([*inner[:2], self.step_counter, self.dynamic_scale, *inner])}
+    def _on_file(self) -> tuple[list[Variable], dict[str, Variable]]:
+        inner, _ = self.inner_optimizer._on_file()
+        return [*inner[: 1 if self.schedule else 2], self.step_counter, self.dynamic_scale, *inner], {}
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Takes the scale, and how long it has been good, from a file. The inner optimizer takes its own state."""
-        assign_all(self.name, {"2": self.step_counter, "3": self.dynamic_scale}, {key: store[key] for key in ("2", "3") if key in store})
+        first = 1 if self.schedule else 2  # after the number of steps, and the rate
+        own = {str(first): self.step_counter, str(first + 1): self.dynamic_scale}
+        assign_all(self.name, own, {key: store[key] for key in own if key in store})
 
     def transformation(self, rate: Any) -> Any:
         """The rule of the inner optimizer."""

@@ -68,18 +68,18 @@ class Slots:
         """All slots, in the order in which they were made."""
         return list(self._slots.values())
 
-    def by_variable(self, order: tuple[Variable, ...], beside: tuple[str, ...]) -> list[Variable]:
-        """All slots as Keras's files have them: the kinds that are kept beside the rule's, then those of one variable after another,
-        then those of none.
+    def on_file(self, variables: tuple[Variable, ...], apart: tuple[str, ...]) -> tuple[list[Variable], dict[str, Variable]]:
+        """(the slots of variables, in the order of Keras's files; those of none by name).
+
+        Args:
+            variables: in their order.
+            apart: names of the slots of which those of all variables are together.
         """
-        place = {variable: number for number, variable in enumerate(order)}
-        last = len(place)
-
-        def rank(key: SlotKey) -> tuple:
-            owner = last + 1 if key.owner is None else place.get(key.owner, last)
-            return (0, beside.index(key.path), owner) if key.path in beside else (1, owner)
-
-        return [self._slots[key] for key in sorted(self._slots, key=rank)]
+        place = {variable: number for number, variable in enumerate(variables)}
+        group = {"average": -2, "gradient_accumulator": -1, **{name: number for number, name in enumerate(apart, 1)}}
+        owned = [(key, slot) for key, slot in self._slots.items() if key.owner is not None]
+        owned.sort(key=lambda item: (group.get(_kind(item[1]), 0), place.get(item[0].owner, len(place))))
+        return [slot for _, slot in owned], {slot.path.split("/", 1)[1]: slot for key, slot in self._slots.items() if key.owner is None}
 
     def of(self, variable: Variable, path: str) -> Variable | None:
         """The slot of a variable that is like it, or None."""
@@ -150,6 +150,11 @@ def size_of(variables: tuple[Variable, ...], init: Callable, beside: dict[str, C
     specs = jax.eval_shape(init, _specs(variables))
     leaves = [*jax.tree.leaves(specs), *(v for v in _specs(variables) for _ in beside)]
     return sum(leaf.size for leaf in leaves), sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _kind(slot: Variable) -> str:
+    """``velocity`` of the path ``adam/velocity/dense/kernel``."""
+    return slot.path.split("/")[1]
 
 
 def make_slot(value: Any, path: str) -> Variable:

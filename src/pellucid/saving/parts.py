@@ -39,8 +39,8 @@ class Part:
     @property
     def keys(self) -> list[str]:
         """Names of the weights, such as "kernel"; where they are not clear "0", "1" …"""
-        names = [variable.name for variable in self.variables]
-        unclear = len(set(names)) < len(names) or any("/" in name or name.isdigit() for name in names)
+        names = [variable.path.removeprefix(f"{self.owner.path}/").replace("/", ".") for variable in self.variables]
+        unclear = len(set(names)) < len(names) or any(name.isdigit() for name in names)
         return [str(number) for number in range(len(names))] if unclear else names
 
 

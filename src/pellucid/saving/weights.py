@@ -139,7 +139,8 @@ class _Form:
 
     def place_of(self, part: Part, key: str) -> str:
         """Where an array of its own form is."""
-        return f"{self.group_of(part)}/{key}"
+        apart = isinstance(part.owner, Optimizer) and not key.isdigit()  # Keras would not expect it in the group
+        return f"{_more(part)}{key}" if apart else f"{self.group_of(part)}/{key}"
 
     def places(self, part: Part) -> list[str]:
         """Where the weights of a part are."""
@@ -149,8 +150,12 @@ class _Form:
 
     def group(self, part: Part, arrays: dict[str, Stored]) -> dict[str, Stored]:
         """The arrays of a part's group by their keys there."""
-        begin = f"{self.group_of(part)}/"
-        return {place.removeprefix(begin): stored for place, stored in arrays.items() if place.startswith(begin)}
+        begins = (f"{self.group_of(part)}/", *([_more(part)] if isinstance(part.owner, Optimizer) else []))
+        return {place.removeprefix(b): stored for place, stored in arrays.items() for b in begins if place.startswith(b)}
+
+
+def _more(part: Part) -> str:
+    return f"{part.path}/more/"
 
 
 @dataclasses.dataclass
