@@ -17,6 +17,7 @@ from pellucid import (
     ops,
     optimizers,
     random,
+    regularizers,
     saving,
     testing,
     utils,
@@ -43,6 +44,7 @@ from pellucid.metrics import Metric
 from pellucid.models import Input, Model, Sequential, functionalize
 from pellucid.ops import print
 from pellucid.optimizers import Optimizer
+from pellucid.regularizers import Regularizer
 from pellucid.utils.aliases import install_as_keras
 
 __version__ = "0.1.0"
@@ -64,6 +66,7 @@ __all__ = [
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
+    "Regularizer",
     "Sequential",
     "ShapeError",
     "SideEffectError",
@@ -88,6 +91,7 @@ __all__ = [
     "optimizers",
     "print",
     "random",
+    "regularizers",
     "saving",
     "testing",
     "utils",

@@ -228,6 +228,10 @@ class Tree:
                 found.update(dict.fromkeys(v for v in layer._own_variables() if v.trainable))
         return list(found)
 
+    def _penalties(self) -> list[Any]:
+        """What regularizers make of the weights that an optimizer may change now."""
+        return [v.penalty() for v in self._trained() if v.regularizer is not None]
+
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights as NumPy arrays, in the order of ``weights``."""
         return [v.numpy() for v in self.weights]

@@ -17,10 +17,12 @@ from pellucid.layers.dropout import (
 )
 from pellucid.layers.merging import Add, Concatenate, add, concatenate
 from pellucid.layers.normalization import BatchNormalization, Normalization
+from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Reshape
 
 __all__ = [
     "Activation",
+    "ActivityRegularization",
     "Add",
     "AdditiveAttention",
     "AlphaDropout",
