@@ -75,7 +75,7 @@ class Slots:
             variables: in their order.
             apart: names of the slots of which those of all variables are together.
         """
-        place = {variable: number for number, variable in enumerate(variables)}
+        place: dict[Any, int] = {variable: number for number, variable in enumerate(variables)}
         group = {"average": -2, "gradient_accumulator": -1, **{name: number for number, name in enumerate(apart, 1)}}
         owned = [(key, slot) for key, slot in self._slots.items() if key.owner is not None]
         owned.sort(key=lambda item: (group.get(_kind(item[1]), 0), place.get(item[0].owner, len(place))))

@@ -110,7 +110,9 @@ def _held_by(owner: Any) -> Iterator[tuple[str, Any]]:
     names = {name for name in vars(owner) if name not in INTERNAL}
     for cls in type(owner).__mro__:
         if not re.match(r"(pellucid\.(core|models)\.|builtins$)", cls.__module__):
-            names |= {name for name, value in vars(cls).items() if isinstance(value, property | functools.cached_property | list | tuple | dict)}
+            names |= {
+                name for name, value in vars(cls).items() if isinstance(value, property | functools.cached_property | list | tuple | dict)
+            }
     names |= set() if listed is None else {"layers", "optimizer"}
     for name in sorted(names, key=lambda name: f"~{name}" if name.startswith("_") else name):
         if name == "layers" and listed is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
@@ -252,9 +252,7 @@ def _load_optimizer(model: Any, part: Part, store: Store, report: LoadReport) ->
 def _array(where: str, part: Part, key: str, value: Any) -> Any:
     array = value if isinstance(value, Variable) else np.asarray(value)
     if not isinstance(array, Variable) and array.dtype.kind in "OSUMm":
-        raise TypeError(
-            f"{where}: save_own_variables of {part.owner.name!r} stores {value!r} as {key!r}; expected an array of numbers."
-        )
+        raise TypeError(f"{where}: save_own_variables of {part.owner.name!r} stores {value!r} as {key!r}; expected an array of numbers.")
     return array
 
 
