@@ -180,11 +180,13 @@ class Layer(Precision):
     def add_loss(self, loss: Any) -> None:
         """Adds a scalar to the loss that training minimises. Call it in ``call``."""
         losses = loss if isinstance(loss, list | tuple) else [loss]
-        watcher = frame.observer()
-        if watcher is not None:
+        watcher, active = frame.observer(), frame.active_frame()
+        if active is not None and active.takes_losses:
+            frame.require_frame_trace(active, f"add_loss is called in layer {self.path!r}")
+            active.losses.setdefault(self, []).extend(losses)
+        elif watcher is not None:
             watcher.losses_added(self, losses)
         else:
-            active = frame.active_frame()
             if active is not None and active.missing is not None:  # of ops.cond and the like, whose outputs these are not
                 frame.require_frame_trace(None, f"add_loss is called in layer {self.path!r}")
             Layer._losses_exist = True
@@ -224,7 +226,8 @@ class Layer(Precision):
             frame.autocast.reset(tokens[2])
 
     def _run(self, args: tuple, kwargs: dict) -> Any:
-        outputs = self.call(*args, **kwargs)
+        scope = self._state.remat
+        outputs = (self.call if scope is None else scope.applied(self.call, self))(*args, **kwargs)
         if outputs is None:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
         if self.activity_regularizer is not None:

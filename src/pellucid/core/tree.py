@@ -13,6 +13,7 @@ import numpy as np
 from pellucid.core import frame, naming, policies, symbolic
 from pellucid.core.growing import Growing
 from pellucid.core.last_used import LastUsed
+from pellucid.core.rematerialization import current_scope
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError
 
@@ -36,6 +37,7 @@ class State:
         "name",
         "named_by_user",
         "policy",
+        "remat",
         "steps",
         "trainable",
         "variables",
@@ -49,6 +51,7 @@ class State:
         self._place = ""
         self.policy = policies.dtype_policy()
         self.autocast = True
+        self.remat = current_scope()
         self.trainable = True
         self.built = False
         self.build_shape: Any = None
@@ -60,7 +63,19 @@ class State:
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
-    COPIED = ("_place", "arguments", "autocast", "build_shape", "built", "name", "named_by_user", "policy", "trainable", "variables")
+    COPIED = (
+        "_place",
+        "arguments",
+        "autocast",
+        "build_shape",
+        "built",
+        "name",
+        "named_by_user",
+        "policy",
+        "remat",
+        "trainable",
+        "variables",
+    )
 
     @property
     def owner(self) -> tuple[Any, str] | None:
