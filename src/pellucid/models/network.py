@@ -201,6 +201,9 @@ class Connected(Layer):
         """The layers that the model holds itself."""
         return self._nested_layers()
 
+    def _listed_on_file(self) -> tuple[list[Any], bool] | None:
+        return (self._nested_layers(), False) if self._network is None else (self._network.layers, True)
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer of the model.
 
