@@ -12,6 +12,7 @@ import numpy as np
 from pellucid.core import frame, naming, policies, symbolic
 from pellucid.core.growing import Growing
 from pellucid.core.last_used import LastUsed
+from pellucid.core.rematerialization import current_scope
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError
 
@@ -34,6 +35,7 @@ class State:
         "name",
         "named_by_user",
         "policy",
+        "remat",
         "steps",
         "trainable",
         "variables",
@@ -47,6 +49,7 @@ class State:
         self._place = ""
         self.policy = policies.dtype_policy()
         self.autocast = True
+        self.remat = current_scope()
         self.trainable = True
         self.built = False
         self.build_shape: Any = None
@@ -58,7 +61,19 @@ class State:
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
-    COPIED = ("_place", "arguments", "autocast", "build_shape", "built", "name", "named_by_user", "policy", "trainable", "variables")
+    COPIED = (
+        "_place",
+        "arguments",
+        "autocast",
+        "build_shape",
+        "built",
+        "name",
+        "named_by_user",
+        "policy",
+        "remat",
+        "trainable",
+        "variables",
+    )
 
     @property
     def owner(self) -> tuple[Any, str] | None:
@@ -222,6 +237,10 @@ class Tree:
             if layer.trainable:
                 found.update(dict.fromkeys(v for v in layer._own_variables() if v.trainable))
         return list(found)
+
+    def _penalties(self) -> list[Any]:
+        """What regularizers make of the weights that an optimizer may change now."""
+        return [v.penalty() for v in self._trained() if v.regularizer is not None]
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights as NumPy arrays, in the order of ``weights``."""

@@ -114,7 +114,7 @@ class Pure:
         whole = args[0] if len(args) == 1 and not kwargs else Arguments(args, kwargs)
         with Frame({v: jnp.asarray(value) for v, value in values.items()}) as frame:
             outputs, losses = captures_of(self.model).outputs_and_losses(whole, training, None, "functionalize")
-            return outputs, {path: frame.values[v] for path, v in self._others.items()}, losses
+            return outputs, {path: frame.values[v] for path, v in self._others.items()}, losses + self.model._penalties()
 
     def _checked(self, name: str, given: Mapping[str, Any], known: dict[str, Variable]) -> dict[Variable, Any]:
         for path in given:

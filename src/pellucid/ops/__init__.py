@@ -161,8 +161,22 @@ from jax.scipy.special import erf, logsumexp
 
 from pellucid.core.symbolic import accepting_symbols as _accepting_symbols
 from pellucid.ops.attention import dot_product_attention
-from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
+from pellucid.ops.control import (
+    associative_scan,
+    cond,
+    fori_loop,
+    map,
+    print,
+    remat,
+    scan,
+    stop_gradient,
+    switch,
+    vectorized_map,
+    while_loop,
+)
+from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
+from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
 
 absolute = abs
 swish = silu
