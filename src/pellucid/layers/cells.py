@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from pellucid import activations, constraints, initializers, random
+from pellucid import activations, constraints, initializers, random, regularizers
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
 from pellucid.core.layer import Layer
@@ -73,7 +73,8 @@ class Cell(Layer):
 
     def _weight(self, name: str, shape: tuple[int, ...]) -> Any:
         kind = name.removesuffix("_kernel")
-        return self.add_weight(shape, self._initializer(kind), name=name, constraint=getattr(self, f"{kind}_constraint"))
+        own = {option: getattr(self, f"{kind}_{option}") for option in ("regularizer", "constraint")}
+        return self.add_weight(shape, self._initializer(kind), name=name, **own)
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> tuple[Any, Any]:
         several = isinstance(states, list | tuple)
@@ -123,6 +124,7 @@ _AS: dict[str, Callable] = {
     "units": check_whole,
     "activation": lambda where, name, value: activations.get(value),
     "initializer": lambda where, name, value: initializers.get(value),
+    "regularizer": lambda where, name, value: regularizers.get(value),
     "constraint": lambda where, name, value: constraints.get(value),
     "dropout": _rate,
 }
@@ -153,6 +155,9 @@ class SimpleRNNCell(Cell):
         kernel_initializer: for the kernel, (d, units).
         recurrent_initializer: for the recurrent kernel, (units, units).
         bias_initializer: for the bias, (units,).
+        kernel_regularizer: penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        recurrent_regularizer: likewise, on the recurrent kernel.
+        bias_regularizer: likewise, on the bias.
         kernel_constraint: what the kernel keeps after each update; see ``pellucid.constraints``.
         recurrent_constraint: likewise, the recurrent kernel.
         bias_constraint: likewise, the bias.
@@ -173,6 +178,9 @@ class SimpleRNNCell(Cell):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
@@ -196,6 +204,9 @@ class GRUCell(Cell):
         kernel_initializer: for the kernel, (d, 3 * units).
         recurrent_initializer: for the recurrent kernel, (units, 3 * units).
         bias_initializer: for the bias, (2, 3 * units), or (3 * units,) where the reset comes before the product.
+        kernel_regularizer: penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        recurrent_regularizer: likewise, on the recurrent kernel.
+        bias_regularizer: likewise, on the bias.
         kernel_constraint: what the kernel keeps after each update; see ``pellucid.constraints``.
         recurrent_constraint: likewise, the recurrent kernel.
         bias_constraint: likewise, the bias.
@@ -220,6 +231,9 @@ class GRUCell(Cell):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
@@ -250,6 +264,9 @@ class LSTMCell(Cell):
         recurrent_initializer: for the recurrent kernel, (units, 4 * units).
         bias_initializer: for the bias, (4 * units,).
         unit_forget_bias: whether the bias of the forget gate begins with ones (Jozefowicz et al., ICML 2015).
+        kernel_regularizer: penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        recurrent_regularizer: likewise, on the recurrent kernel.
+        bias_regularizer: likewise, on the bias.
         kernel_constraint: what the kernel keeps after each update; see ``pellucid.constraints``.
         recurrent_constraint: likewise, the recurrent kernel.
         bias_constraint: likewise, the bias.
@@ -275,6 +292,9 @@ class LSTMCell(Cell):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,

@@ -284,6 +284,7 @@ def _with_cell(cls: type[Cell], given: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in given["layer_args"].items() if name != "implementation"}
     shared = {"name": naming.snake_case(cls.__name__), **{name: others[name] for name in ("dtype", "trainable") if name in others}}
     cell = cls(**{name: given[name] for name in _arguments(cls)}, **shared)
+    others["activity_regularizer"] = given["activity_regularizer"]
     return {"cell": cell, **{name: given[name] for name in _arguments(RNN) if name in given}, **others}
 
 
@@ -306,6 +307,10 @@ class SimpleRNN(_OfCell, cell=SimpleRNNCell):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
@@ -345,6 +350,10 @@ class GRU(_OfCell, cell=GRUCell):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,
@@ -387,6 +396,10 @@ class LSTM(_OfCell, cell=LSTMCell):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         recurrent_constraint: Any = None,
         bias_constraint: Any = None,

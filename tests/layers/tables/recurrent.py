@@ -24,7 +24,11 @@ CASES = {
     "GRU, dropout of the inputs": Case(lambda k: k.layers.GRU(2, dropout=0.5, reset_after=False), SERIES, draws=True),
     "LSTM": Case(lambda k: k.layers.LSTM(2), SERIES, mask=MASK),
     "LSTM, masked": Case(lambda k: k.layers.LSTM(2, unit_forget_bias=False, **WHOLE), SERIES, MASKED, mask=MASK),
-    "LSTM, backwards": Case(lambda k: k.layers.LSTM(2, go_backwards=True, recurrent_activation="hard_sigmoid"), SERIES, MASKED),
+    "LSTM, backwards": Case(
+        lambda k: k.layers.LSTM(2, go_backwards=True, kernel_regularizer=k.regularizers.L2(0.5), recurrent_constraint="non_neg"),
+        SERIES,
+        MASKED,
+    ),
     "LSTM, dropout": Case(lambda k: k.layers.LSTM(2, dropout=0.5, recurrent_dropout=0.5), SERIES, draws=True),
     "SimpleRNNCell": Case(lambda k: k.layers.SimpleRNNCell(2), SERIES[:, 0], {"states": STATE}),
     "GRUCell": Case(lambda k: k.layers.GRUCell(2), SERIES[:, 0], {"states": [STATE]}),
