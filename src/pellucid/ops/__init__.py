@@ -182,5 +182,12 @@ absolute = abs
 swish = silu
 
 __all__ = [name for name, value in globals().items() if callable(value) and not name.startswith("_")]
+# What these give has the mask of what they take.
+_ELEMENTWISE = {
+    *("abs", "absolute", "add", "arctan", "arctan2", "cast", "ceil", "celu", "clip", "cos", "cosh", "divide", "elu", "erf", "exp"),
+    *("expm1", "floor", "gelu", "leaky_relu", "log", "log1p", "log_sigmoid", "maximum", "minimum", "mod", "multiply", "nan_to_num"),
+    *("negative", "power", "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinh"),
+    *("soft_sign", "softplus", "softsign", "sqrt", "square", "stop_gradient", "subtract", "swish", "tan", "tanh", "true_divide", "where"),
+}
 for _name in __all__:
-    globals()[_name] = _accepting_symbols(globals()[_name])
+    globals()[_name] = _accepting_symbols(globals()[_name], _name in _ELEMENTWISE)
