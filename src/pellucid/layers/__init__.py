@@ -5,6 +5,7 @@ from pellucid.core.serialization import deserialize_keras_object as deserialize
 from pellucid.core.serialization import serialize_keras_object as serialize
 from pellucid.layers.activation import Activation, ReLU, Softmax
 from pellucid.layers.attention import AdditiveAttention, Attention
+from pellucid.layers.cells import GRUCell, LSTMCell, SimpleRNNCell
 from pellucid.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -49,6 +50,7 @@ from pellucid.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from pellucid.layers.recurrent import GRU, LSTM, RNN, SimpleRNN, StackedRNNCells
 from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Reshape
 from pellucid.layers.resizing import (
@@ -62,6 +64,7 @@ from pellucid.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from pellucid.layers.wrapping import Bidirectional, TimeDistributed, Wrapper
 
 # Keras's second names
 AvgPool1D = AveragePooling1D
@@ -105,6 +108,7 @@ __all__ = [
     "AvgPool2D",
     "AvgPool3D",
     "BatchNormalization",
+    "Bidirectional",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -126,6 +130,8 @@ __all__ = [
     "DepthwiseConv2D",
     "Dropout",
     "Flatten",
+    "GRU",
+    "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
     "GlobalAveragePooling1D",
@@ -141,6 +147,8 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "Identity",
+    "LSTM",
+    "LSTMCell",
     "Layer",
     "MaxPool1D",
     "MaxPool2D",
@@ -149,19 +157,25 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
     "Normalization",
+    "RNN",
     "ReLU",
     "Reshape",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
     "SeparableConvolution2D",
+    "SimpleRNN",
+    "SimpleRNNCell",
     "Softmax",
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "StackedRNNCells",
+    "TimeDistributed",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",
+    "Wrapper",
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",

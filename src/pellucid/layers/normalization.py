@@ -34,6 +34,7 @@ class BatchNormalization(Layer):
     """
 
     supports_masking = True
+    couples_rows = True  # by the statistics of a batch
     keras_defaults = {"renorm_momentum": 0.99}  # of what is not offered here, and asks for nothing
 
     def __init__(
