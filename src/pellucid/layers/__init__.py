@@ -16,9 +16,16 @@ from pellucid.layers.dropout import (
     SpatialDropout3D,
 )
 from pellucid.layers.merging import Add, Concatenate, add, concatenate
-from pellucid.layers.normalization import BatchNormalization, Normalization
+from pellucid.layers.normalization import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    RMSNormalization,
+    UnitNormalization,
+)
 from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Reshape
+from pellucid.layers.standardization import Normalization
 
 __all__ = [
     "Activation",
@@ -35,7 +42,11 @@ __all__ = [
     "GaussianDropout",
     "GaussianNoise",
     "Identity",
+    "GroupNormalization",
     "Layer",
+    "LayerNormalization",
+    "RMSNormalization",
+    "UnitNormalization",
     "Normalization",
     "ReLU",
     "Reshape",

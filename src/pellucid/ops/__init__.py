@@ -163,6 +163,14 @@ from pellucid.core.symbolic import accepting_symbols as _accepting_symbols
 from pellucid.ops.attention import dot_product_attention
 from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
 from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
+from pellucid.ops.normalization import (
+    batch_normalization,
+    group_normalization,
+    layer_normalization,
+    moments,
+    normalize,
+    rms_normalization,
+)
 
 absolute = abs
 swish = silu
