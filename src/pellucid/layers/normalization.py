@@ -153,8 +153,8 @@ def _move(variable: Any, value: Any, momentum: float) -> None:
 
 def _masked_moments(x: Any, axes: tuple[int, ...], mask: Any) -> tuple:
     counted = jnp.broadcast_to(mask[..., None].astype(bool), x.shape)
-    mean_over = lambda values: jnp.sum(jnp.where(counted, values, 0), axes, keepdims=True) / number
     number = jnp.sum(counted.astype(x.dtype), axes, keepdims=True) + config.epsilon()
+    mean_over = lambda values: jnp.sum(jnp.where(counted, values, 0), axes, keepdims=True) / number
     mean = mean_over(x)
     return mean.squeeze(axes), mean_over(jnp.square(x - mean)).squeeze(axes)
 

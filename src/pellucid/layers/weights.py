@@ -29,7 +29,7 @@ def add_weight(layer: Layer, name: str, shape: tuple[int, ...], **options: Any) 
         layer: that gets it.
         name: of the weight, and of its options.
         shape: of the weight.
-        options: of ``layer.add_weight``.
+        options: of ``layer.add_weight``, which come before those that are stored.
     """
     own = {option: getattr(layer, f"{name}_{option}") for option in ("initializer", "regularizer", "constraint")}
-    return layer.add_weight(shape, name=name, **own, **options)
+    return layer.add_weight(shape, name=name, **{**own, **options})
