@@ -24,6 +24,7 @@ from pellucid import (
 )
 from pellucid.core.frame import value_and_grad
 from pellucid.core.policies import DTypePolicy, FloatDTypePolicy
+from pellucid.core.rematerialization import RematScope
 from pellucid.core.variable import Variable
 from pellucid.errors import (
     CaptureBudgetError,
@@ -42,7 +43,7 @@ from pellucid.layers import Layer
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
 from pellucid.models import Input, Model, Sequential, functionalize
-from pellucid.ops import print
+from pellucid.ops import print, remat
 from pellucid.optimizers import Optimizer
 from pellucid.regularizers import Regularizer
 from pellucid.utils.aliases import install_as_keras
@@ -66,6 +67,7 @@ __all__ = [
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
+    "RematScope",
     "Regularizer",
     "Sequential",
     "ShapeError",
@@ -91,6 +93,7 @@ __all__ = [
     "optimizers",
     "print",
     "random",
+    "remat",
     "regularizers",
     "saving",
     "testing",

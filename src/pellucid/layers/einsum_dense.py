@@ -61,10 +61,11 @@ class EinsumDense(Layer):
 
     def build(self, input_shape: Any) -> None:
         shapes = weight_shapes(self.equation, input_shape, self.partial_output_shape, self.bias_axes)
-        options = {}
-        if isinstance(self.kernel_initializer, initializers.VarianceScaling) and self.kernel_initializer.input_axes is None:
+        options: dict[str, Any] = {}
+        initializer = getattr(self, "kernel_initializer")  # noqa: B009
+        if isinstance(initializer, initializers.VarianceScaling) and initializer.input_axes is None:
             axes = {"input_axes": shapes.input_axes, "output_axes": shapes.output_axes}
-            options["initializer"] = type(self.kernel_initializer).from_config({**self.kernel_initializer.get_config(), **axes})
+            options["initializer"] = type(initializer).from_config({**initializer.get_config(), **axes})
         self.kernel = add_weight(self, "kernel", shapes.kernel, **options)
         self.bias = None if shapes.bias is None else add_weight(self, "bias", shapes.bias)
 

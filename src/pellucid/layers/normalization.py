@@ -58,6 +58,8 @@ class BatchNormalization(_Scaled):
     Shapes: any -> the same.
     """
 
+    couples_rows = True  # by the statistics of a batch
+
     def __init__(
         self,
         axis: int = -1,

@@ -22,14 +22,15 @@ def keep_options(layer: Layer, **given: tuple) -> None:
         setattr(layer, f"{name}_constraint", constraints.get(constraint))
 
 
-def add_weight(layer: Layer, name: str, shape: tuple[int, ...], **options: Any) -> Variable:
+def add_weight(layer: Layer, name: str, shape: tuple[int, ...], kept_as: str | None = None, **options: Any) -> Variable:
     """A weight with the options that ``keep_options`` stored.
 
     Args:
         layer: that gets it.
         name: of the weight, and of its options.
         shape: of the weight.
+        kept_as: the name of its options, where it is another.
         options: of ``layer.add_weight``, which come before those that are stored.
     """
-    own = {option: getattr(layer, f"{name}_{option}") for option in ("initializer", "regularizer", "constraint")}
+    own = {option: getattr(layer, f"{kept_as or name}_{option}") for option in ("initializer", "regularizer", "constraint")}
     return layer.add_weight(shape, name=name, **{**own, **options})
