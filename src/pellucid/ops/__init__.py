@@ -176,6 +176,14 @@ from pellucid.ops.control import (
 )
 from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
+from pellucid.ops.normalization import (
+    batch_normalization,
+    group_normalization,
+    layer_normalization,
+    moments,
+    normalize,
+    rms_normalization,
+)
 from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
 
 absolute = abs
