@@ -77,6 +77,7 @@ from pellucid.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from pellucid.layers.preprocessing import CenterCrop, Rescaling, Resizing
 from pellucid.layers.recurrent import GRU, LSTM, RNN, SimpleRNN, StackedRNNCells
 from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
@@ -138,6 +139,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -204,7 +206,9 @@ __all__ = [
     "RNN",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
+    "Resizing",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",

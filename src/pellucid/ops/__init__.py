@@ -160,6 +160,7 @@ from jax.numpy import (
 from jax.scipy.special import erf, logsumexp
 
 from pellucid.core.symbolic import accepting_symbols as _accepting_symbols
+from pellucid.ops import image
 from pellucid.ops.attention import dot_product_attention
 from pellucid.ops.control import (
     associative_scan,
