@@ -183,11 +183,14 @@ def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
 
 def accepting_symbols(function: Callable) -> Callable:
     """The same function, that takes symbolic tensors as well."""
+    if hasattr(function, "takes_symbols"):
+        return function
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
+    wrapped.takes_symbols = True  # type: ignore[attr-defined]
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
 
