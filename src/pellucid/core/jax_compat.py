@@ -21,7 +21,7 @@ try:
     from jax._src import core, dtypes, source_info_util
     from jax._src.core import Literal, Primitive  # jax.extend.core has them, too, but takes 15 ms to import
     from jax._src.export.shape_poly import _DimExpr as SymbolicSize
-    from jax._src.interpreters import ad, partial_eval, pxla
+    from jax._src.interpreters import ad, batching, mlir, partial_eval, pxla
 except ImportError as error:  # pragma: no cover - depends on the installed jax
     raise ImportError(
         f"Pellucid does not know the internals of jax {jax.__version__}. It works with jax 0.10 to 0.12: pip install 'jax<0.13'."
@@ -340,6 +340,47 @@ def scanned(eqn: Any) -> tuple[int, int]:
         return params["num_consts"] + params["num_carry"], params["num_carry"]
     consts, carry, _ = params["ft_in"].unpack()  # jax 0.12
     return len(list(consts)) + len(list(carry)), len(list(params["ft_out"].unpack()[0]))
+
+
+def expands(primitive: Any, function: Callable, jaxpr_of: Callable) -> None:
+    """Gives a primitive that stands for the call of a function all its rules: that function is called in the place of it.
+
+    Args:
+        primitive: with several results.
+        function: takes its inputs and its parameters by name; gives a list.
+        jaxpr_of: takes their types and the same parameters; gives what the function is at the types that it was traced for.
+    """
+
+    def types(*avals: Any, **params: Any) -> list[Any]:
+        known = jaxpr_of(*avals, **params)
+        if [v.aval for v in parts(known).invars] == list(avals):
+            return [core.ShapedArray(v.aval.shape, v.aval.dtype, weak_type=v.aval.weak_type) for v in parts(known).outvars]
+        specs = [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+        made = jax.eval_shape(functools.partial(function, **params), *specs)
+        return [core.ShapedArray(o.shape, o.dtype, weak_type=o.weak_type) for o in made]
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[list, list]:
+        moving = [i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero)]
+
+        def of_moving(*values: Any) -> list[Any]:
+            filled = list(primals)
+            for i, value in zip(moving, values, strict=True):
+                filled[i] = value
+            return function(*filled, **params)
+
+        out, changes = jax.jvp(of_moving, [primals[i] for i in moving], [tangents[i] for i in moving])
+        still = lambda change: getattr(change, "dtype", None) == jax.dtypes.float0
+        return out, [ad.Zero(core.typeof(o).to_tangent_aval()) if still(c) else c for o, c in zip(out, changes, strict=True)]
+
+    def batch(inputs: Sequence[Any], axes: Sequence[Any], **params: Any) -> tuple[list, list]:
+        out = jax.vmap(functools.partial(function, **params), in_axes=tuple(axes))(*inputs)
+        return out, [0] * len(out)
+
+    primitive.def_abstract_eval(types)
+    primitive.def_impl(function)
+    ad.primitive_jvps[primitive] = jvp
+    batching.primitive_batchers[primitive] = batch
+    mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=True))
 
 
 # ---- Places in the user's code ----

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import jax_compat
+from pellucid.core.equation import call_again, op_p
 from pellucid.core.frame import read_again, read_variable_p
 from pellucid.core.jax_compat import Literal, parts
 from pellucid.core.mode import TrainingFlag, mode_p
@@ -77,14 +78,20 @@ class Instantiation:
         name = eqn.primitive.name
         if name == "dim_as_value":
             return [jnp.asarray(self.concrete(eqn.params["dim"]), eqn.outvars[0].aval.dtype)]
+        if eqn.primitive is op_p:
+            return self._checked(eqn, call_again(eqn, inputs, self._is_open))
         if name in ("custom_jvp_call", "custom_vjp_call"):
             with jax_compat.in_scope_of(eqn):
                 return list(self._function(eqn)(*inputs))
-        out = jax_compat.bind_again(eqn, inputs, {k: self.concrete(v) for k, v in eqn.params.items()})
+        return self._checked(eqn, jax_compat.bind_again(eqn, inputs, {k: self.concrete(v) for k, v in eqn.params.items()}))
+
+    def _checked(self, eqn: Any, out: list[Any]) -> list[Any]:
         for made, var in zip(out, eqn.outvars, strict=True):
             want = self.concrete(getattr(var.aval, "shape", ()))
             if jnp.shape(made) != want:
-                raise InstantiationError(f"{name} gives shape {jnp.shape(made)} at {self.sizes}, where its symbolic types say {want}")
+                raise InstantiationError(
+                    f"{eqn.primitive.name} gives shape {jnp.shape(made)} at {self.sizes}, where its symbolic types say {want}"
+                )
         return out
 
     def concrete(self, value: Any) -> Any:

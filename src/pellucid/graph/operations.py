@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pellucid.core import jax_compat
+from pellucid.core.equation import op_p
 from pellucid.core.jax_compat import UserCall
 
 
@@ -138,6 +139,8 @@ def operation_name(eqn: Any, call: jax_compat.UserCall | None, expression: ast.A
             return named.attr if isinstance(named, ast.Attribute) else named.id
     if isinstance(expression, ast.Attribute):
         return expression.attr
+    if eqn.primitive is op_p:
+        return eqn.params["call"].name
     name = eqn.params.get("name") if eqn.primitive.name in ("jit", "pjit") else None
     return str(name or eqn.primitive.name).strip("_")
 

@@ -150,6 +150,7 @@ Rule = Callable[[Any, list, list], None]
 RULES: dict[str, Rule] = {}
 NESTING = {
     "jit",
+    "op",
     "pjit",
     "closed_call",
     "core_call",

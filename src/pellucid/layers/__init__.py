@@ -4,6 +4,7 @@ from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object as deserialize
 from pellucid.core.serialization import serialize_keras_object as serialize
 from pellucid.layers.activation import Activation, ReLU, Softmax
+from pellucid.layers.attention import AdditiveAttention, Attention
 from pellucid.layers.core import Dense, Identity
 from pellucid.layers.dropout import (
     AlphaDropout,
@@ -21,7 +22,9 @@ from pellucid.layers.reshaping import Flatten, Reshape
 __all__ = [
     "Activation",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "BatchNormalization",
     "Concatenate",
     "Dense",

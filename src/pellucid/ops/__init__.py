@@ -4,29 +4,113 @@ Plain ``jax.numpy`` works just as well in ``call``. What only this module has ar
 flow (``cond``, ``scan``, ``while_loop``, ``map``) and ``print``, which prints on every step of a compiled program.
 """
 
-from jax.nn import (
+from pellucid.ops import core, linalg, math, nn, numpy
+from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
+from pellucid.ops.core import (
+    cast,
+    convert_to_numpy,
+    convert_to_tensor,
+    custom_gradient,
+    dtype,
+    is_tensor,
+    rearrange,
+    saturate_cast,
+    scatter,
+    scatter_update,
+    shape,
+    slice,
+    slice_update,
+    unstack,
+)
+from pellucid.ops.linalg import (
+    cholesky,
+    cholesky_inverse,
+    det,
+    eig,
+    eigh,
+    inv,
+    jvp,
+    lstsq,
+    lu_factor,
+    matrix_rank,
+    norm,
+    pinv,
+    qr,
+    solve,
+    solve_triangular,
+    svd,
+)
+from pellucid.ops.math import (
+    cdist,
+    erf,
+    erfc,
+    erfinv,
+    extract_sequences,
+    fft,
+    fft2,
+    ifft2,
+    in_top_k,
+    irfft,
+    istft,
+    logdet,
+    logsumexp,
+    rfft,
+    rsqrt,
+    segment_max,
+    segment_min,
+    segment_prod,
+    segment_sum,
+    stft,
+    top_k,
+    view_as_complex,
+    view_as_real,
+)
+from pellucid.ops.names import publish as _publish
+from pellucid.ops.nn import (
+    binary_crossentropy,
+    categorical_crossentropy,
     celu,
+    ctc_decode,
+    ctc_loss,
+    depth_to_space,
+    dot_product_attention,
     elu,
+    fold,
     gelu,
     glu,
+    hard_shrink,
+    hard_sigmoid,
+    hard_silu,
+    hard_swish,
+    hard_tanh,
+    leaky_relu,
     log_sigmoid,
     log_softmax,
+    multi_hot,
     one_hot,
+    polar,
+    psnr,
     relu,
     relu6,
     selu,
     sigmoid,
     silu,
+    soft_shrink,
     soft_sign,
     softmax,
     softplus,
+    softsign,
+    space_to_depth,
+    sparse_categorical_crossentropy,
+    sparse_plus,
+    sparse_sigmoid,
+    sparsemax,
+    squareplus,
+    swish,
+    tanh_shrink,
+    threshold,
+    unfold,
 )
-from jax.scipy.special import erf, logsumexp
-
-from pellucid.ops import numpy
-from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
-from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
-from pellucid.ops.names import publish as _publish
 from pellucid.ops.numpy import (
     abs,
     absolute,
@@ -143,9 +227,9 @@ from pellucid.ops.numpy import (
     less_equal,
     linspace,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logaddexp,
     logaddexp2,
     logical_and,
@@ -249,7 +333,5 @@ from pellucid.ops.numpy import (
     zeros,
     zeros_like,
 )
-
-swish = silu
 
 __all__ = _publish(globals())

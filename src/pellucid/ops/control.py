@@ -95,9 +95,9 @@ def map(f: Callable, xs: Any) -> Any:
     return scan(lambda _, x: (0, f(x)), 0, xs)[1]
 
 
-def stop_gradient(x: Any) -> Any:
+def stop_gradient(variable: Any) -> Any:
     """The same value, which gradients treat as a constant."""
-    return jax.lax.stop_gradient(x)
+    return jax.lax.stop_gradient(variable)
 
 
 def print(*values: Any, sep: str = " ", end: str = "\n", output_stream: Any = None, **_: Any) -> None:

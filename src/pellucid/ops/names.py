@@ -91,3 +91,9 @@ def _is_function(value: Any) -> bool:
     home = (getattr(value, "__module__", None) or "").split(".")
     ours = isinstance(value, FunctionType) and home[:2] == ["pellucid", "ops"] and home[2:] != ["names"]
     return ours or (home[0] in ("jax", "jaxlib") and callable(value) and not isinstance(value, type))
+
+
+def refuse_sparse(function: str, sparse: bool) -> None:
+    """Keras takes ``sparse`` in functions whose result may be a sparse array on some backends."""
+    if sparse:
+        raise ValueError(f"{function}: sparse=True, but sparse arrays are not offered; expected False. Leave it out.")

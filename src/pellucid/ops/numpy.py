@@ -121,9 +121,9 @@ from jax.numpy import (
     less_equal,
     linspace,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logaddexp,
     logaddexp2,
     logical_and,
@@ -136,7 +136,6 @@ from jax.numpy import (
     maximum,
     mean,
     median,
-    meshgrid,
     min,
     minimum,
     mod,
@@ -221,7 +220,7 @@ from jax.numpy import (
 )
 
 from pellucid.core import dtypes, jax_compat
-from pellucid.ops.names import publish
+from pellucid.ops.names import publish, refuse_sparse
 
 # Keras's names of the arguments: the functions. Before "/" they go to JAX by position, after it by name.
 ARGUMENTS = {
@@ -297,7 +296,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, sparse: bool = Fal
         >>> ops.bincount([1, 1, 3]).tolist()
         [0, 2, 0, 1]
     """
-    _not_sparse("bincount", sparse)
+    refuse_sparse("bincount", sparse)
     x = jnp.asarray(x)
     weights = None if weights is None else jnp.asarray(weights)
     length = minlength or None if jax_compat.is_tracer(x) else builtins.max(int(jnp.max(x, initial=-1)) + 1, minlength)
@@ -322,6 +321,11 @@ def divide_no_nan(x1: Any, x2: Any) -> jax.Array:
 def get_item(x: Any, key: Any) -> jax.Array:
     """``x[key]``"""
     return jnp.asarray(x)[key]
+
+
+def meshgrid(*x: Any, indexing: str = "xy") -> list[jax.Array]:
+    """The coordinates of all points of a grid, an array for each axis; ``indexing`` "ij" has the first axis first."""
+    return list(jnp.meshgrid(*map(jnp.asarray, x), indexing=indexing))
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> jax.Array:
@@ -365,7 +369,7 @@ def unique(
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: int | None = None,
-    size: int | None = None,
+    size: int | None = None,  # noqa: F811
     fill_value: Any = None,
 ) -> Any:
     """The different values of ``x``, as ``jax.numpy.unique``. Within ``call`` it needs ``size``: how many there will be.
@@ -392,11 +396,6 @@ def view(x: Any, dtype: Any = None) -> jax.Array:
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
     """``x1`` where the condition holds, ``x2`` elsewhere; without them the indices where it holds, an array for each axis."""
     return jnp.where(jnp.asarray(condition), x1, x2)
-
-
-def _not_sparse(function: str, sparse: bool) -> None:
-    if sparse:
-        raise ValueError(f"{function}: sparse=True, but sparse arrays are not offered; expected False. Leave it out.")
 
 
 __all__ = publish(globals(), ARGUMENTS)

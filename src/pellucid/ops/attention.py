@@ -1,0 +1,140 @@
+"""Attention by dot products: the weights that queries give to keys, and the values that they choose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pellucid.ops.core import convert_to_tensor
+
+
+def dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
+) -> jax.Array:
+    """``softmax(scale * query · key + bias) · value``, for each head.
+
+    Vaswani et al., "Attention is all you need", NeurIPS 2017. With fewer heads of keys and values than of queries, each serves a
+    group of query heads (Ainslie et al., "GQA", EMNLP 2023).
+
+    Args:
+        query: (batch, steps, heads, d).
+        key: (batch, source steps, key heads, d); the number of heads is a multiple of that of key heads.
+        value: (batch, source steps, key heads, d of values).
+        bias: is added to the scores; broadcasts to (batch, heads, steps, source steps).
+        mask: True where a query may attend to a key; broadcasts likewise. A query that may attend to none takes the mean of all values.
+        scale: of the products; by default ``1 / sqrt(d)``.
+        is_causal: whether step i attends to source steps up to i only.
+        flash_attention: True for cuDNN's fused kernel, which takes 16-bit floats on an NVIDIA GPU; else XLA compiles the formula.
+        attn_logits_soft_cap: None; Keras has it on TPUs only.
+
+    Returns:
+        (batch, steps, heads, d of values)
+
+    Raises:
+        ValueError: for arrays that have not four axes, numbers of heads that do not fit, a mask that is not boolean.
+
+    Example:
+        >>> from pellucid import ops
+        >>> x = ops.ones((2, 4, 8, 16))
+        >>> ops.dot_product_attention(x, x, x, is_causal=True).shape
+        (2, 4, 8, 16)
+    """
+    query, key, value = map(convert_to_tensor, (query, key, value))
+    dtype = jnp.result_type(query, key, value)
+    query, key, value = (x.astype(dtype) for x in (query, key, value))
+    _check(query, key, value, mask, attn_logits_soft_cap)
+    if flash_attention:
+        return _flash(query, key, value, bias, mask, scale, is_causal)
+    weights = attention_weights(query, key, bias, mask, scale, is_causal)
+    return attend(weights.astype(dtype), value)
+
+
+def attention_weights(
+    query: jax.Array, key: jax.Array, bias: Any = None, mask: Any = None, scale: float | None = None, is_causal: bool = False
+) -> jax.Array:
+    """``softmax(scale * query · key + bias)``, (batch, heads, steps, source steps), in 32 bits at least.
+
+    The arguments are those of ``dot_product_attention``.
+    """
+    heads, groups = query.shape[2], key.shape[2]
+    precise = jnp.promote_types(query.dtype, jnp.float32)
+    if heads == groups:
+        scores = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=precise)
+    else:
+        grouped = query.reshape(*query.shape[:2], groups, heads // groups, query.shape[3])
+        scores = jnp.einsum("btgnd,bsgd->bgnts", grouped, key, preferred_element_type=precise)
+        scores = scores.reshape(scores.shape[0], heads, *scores.shape[3:])
+    scores = scores * jnp.asarray(query.shape[3] ** -0.5 if scale is None else scale, precise)
+    if bias is not None:
+        scores = scores + jnp.asarray(bias, precise)
+    if is_causal:
+        causal = causal_mask(*scores.shape[2:])
+        mask = causal if mask is None else jnp.logical_and(mask, causal)
+    return masked_softmax(scores, mask)
+
+
+def attend(weights: jax.Array, value: jax.Array) -> jax.Array:
+    """``weights · value``, (batch, steps, heads, d): what each step takes of the source's values, for weights in the values' type."""
+    heads, groups = weights.shape[1], value.shape[2]
+    if heads == groups:
+        return jnp.einsum("bhts,bshd->bthd", weights, value)
+    grouped = weights.reshape(weights.shape[0], groups, heads // groups, *weights.shape[2:])
+    result = jnp.einsum("bgnts,bsgd->btgnd", grouped, value)
+    return result.reshape(*result.shape[:2], heads, result.shape[4])
+
+
+def masked_softmax(scores: jax.Array, mask: Any = None) -> jax.Array:
+    """Softmax along the last axis of what a mask leaves; uniform where it leaves nothing."""
+    if mask is not None:
+        scores = jnp.where(mask, scores, jnp.asarray(0.7 * jnp.finfo(scores.dtype).min, scores.dtype))
+    return jax.nn.softmax(scores, axis=-1)
+
+
+def causal_mask(steps: Any, source_steps: Any) -> jax.Array:
+    """True where a source step is not after a step, (steps, source steps). Both sizes may be symbolic."""
+    return jnp.arange(steps)[:, None] >= jnp.arange(source_steps)
+
+
+def window_mask(steps: Any, source_steps: Any, window: int) -> jax.Array:
+    """True where a source step is fewer than ``window`` steps away from a step, on either side, (steps, source steps)."""
+    return jnp.abs(jnp.arange(steps)[:, None] - jnp.arange(source_steps)) < window
+
+
+def _check(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, soft_cap: float | None) -> None:
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if array.ndim != 4:
+            raise ValueError(
+                f"dot_product_attention: {name} has shape {array.shape}; expected four axes: batch, steps, heads and features. "
+                "Add an axis of one head with `[:, :, None]`."
+            )
+    if key.shape[2] != value.shape[2] or query.shape[2] % key.shape[2]:
+        raise ValueError(
+            f"dot_product_attention: {query.shape[2]} heads of query, {key.shape[2]} of key, {value.shape[2]} of value; expected as many "
+            "of value as of key, and a multiple of that of query."
+        )
+    if mask is not None and jnp.result_type(mask) != jnp.bool_:
+        raise ValueError(
+            f"dot_product_attention: mask is of type {jnp.result_type(mask)}; expected booleans, True where a query may attend to a key. "
+            "What is to be added to the scores is `bias`."
+        )
+    if soft_cap is not None:
+        raise ValueError(f"dot_product_attention: attn_logits_soft_cap={soft_cap!r}; expected None: no platform here has it.")
+
+
+def _flash(query: jax.Array, key: jax.Array, value: jax.Array, bias: Any, mask: Any, scale: float | None, is_causal: bool) -> jax.Array:
+    if jax.default_backend() != "gpu" or query.dtype not in (jnp.float16, jnp.bfloat16):
+        raise ValueError(
+            f"dot_product_attention: flash_attention=True with {query.dtype} on {jax.default_backend()}; expected float16 or bfloat16 on "
+            "an NVIDIA GPU. Leave it at None: XLA then compiles the formula."
+        )
+    return jax.nn.dot_product_attention(query, key, value, bias, mask, scale=scale, is_causal=is_causal, implementation="cudnn")
