@@ -122,4 +122,4 @@ CALLS = {
     "view": [((X, "int32"), {})],
 }  # fmt: skip
 # The length of a diagonal, of a piece or of a list of values depends on the number of rows, or on values.
-STAY = set(["diag", "diagonal", "nonzero", "pad", "split", "squeeze", "trace", "unique", "vsplit"])
+STAY = {"corrcoef", "diag", "diagonal", "nonzero", "pad", "split", "squeeze", "trace", "unique", "vsplit"}
