@@ -5,7 +5,7 @@ flow (``cond``, ``scan``, ``while_loop``, ``map``) and ``print``, which prints o
 """
 
 from pellucid.ops import core, linalg, math, nn, numpy
-from pellucid.ops.control import cond, fori_loop, map, print, scan, stop_gradient, while_loop
+from pellucid.ops.control import cond, fori_loop, map, print, scan, while_loop
 from pellucid.ops.core import (
     cast,
     convert_to_numpy,
@@ -20,6 +20,7 @@ from pellucid.ops.core import (
     shape,
     slice,
     slice_update,
+    stop_gradient,
     unstack,
 )
 from pellucid.ops.linalg import (

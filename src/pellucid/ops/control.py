@@ -95,11 +95,6 @@ def map(f: Callable, xs: Any) -> Any:
     return scan(lambda _, x: (0, f(x)), 0, xs)[1]
 
 
-def stop_gradient(variable: Any) -> Any:
-    """The same value, which gradients treat as a constant."""
-    return jax.lax.stop_gradient(variable)
-
-
 def print(*values: Any, sep: str = " ", end: str = "\n", output_stream: Any = None, **_: Any) -> None:
     """Prints on every step, also from inside a compiled program; in eager code, at once.
 

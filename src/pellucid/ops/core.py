@@ -64,6 +64,11 @@ def dtype(x: Any) -> str:
     return dtypes.standardize_dtype(x.dtype if hasattr(x, "dtype") else jnp.asarray(x).dtype)
 
 
+def stop_gradient(variable: Any) -> Any:
+    """The same value, which gradients treat as a constant."""
+    return jax.lax.stop_gradient(variable)
+
+
 def saturate_cast(x: Any, dtype: Any) -> jax.Array:
     """The same values in another data type; those outside its range become its least or its greatest.
 

@@ -64,7 +64,7 @@ def _signature(function: Callable, leading: list[str], names: list[str]) -> insp
         own = {}  # type: ignore[assignment]
     defaults = {name: None if name not in own or own[name].default is inspect.Parameter.empty else own[name].default for name in names}
     return inspect.Signature(
-        inspect.Parameter(name, kind) if name in leading else inspect.Parameter(name, kind, default=defaults[name]) for name in names
+        [inspect.Parameter(name, kind) if name in leading else inspect.Parameter(name, kind, default=defaults[name]) for name in names]
     )
 
 
