@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,10 +14,17 @@ import pytest
 
 import pellucid
 from pellucid import layers
-from tests.layers.case import assert_close
+from tests.layers.case import Case, assert_close
 from tests.layers.tables import CASES
 
-each_case = pytest.mark.parametrize("name", CASES)
+
+def of_cases(chosen: Callable[[Case], bool] = lambda case: True) -> Any:
+    """The test runs for each case that is chosen."""
+    names = [n for n, case in CASES.items() if chosen(case)]
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if CASES[n].slow else ()) for n in names])
+
+
+each_case = of_cases()
 
 
 @each_case
@@ -43,12 +51,12 @@ def test_outputs_and_gradients_are_those_of_keras(name):
             return sum(jnp.sin(y).sum() for y in jax.tree.leaves(outputs) if jnp.issubdtype(y.dtype, jnp.floating))
 
         weights = [jnp.asarray(v.value) for v in layer.trainable_variables]
-        return jax.grad(loss, (0, 1))(weights, [jax.tree.leaves(case.given)[i] for i in floats])
+        return jax.jit(jax.grad(loss, (0, 1)))(weights, [jax.tree.leaves(case.given)[i] for i in floats])
 
     assert_close(gradients(ours), gradients(theirs), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n, case in CASES.items() if not case.draws])
+@of_cases(lambda case: not case.draws)
 def test_in_training_outputs_and_state_are_those_of_keras(name):
     case = CASES[name]
     ours, theirs = case.pair()
@@ -84,7 +92,7 @@ def test_captured_once_it_computes_the_same_at_any_batch_size(name):
     assert row.parameters == sum(w.size for w in model.layer.weights)
 
 
-@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.config])
+@of_cases(lambda case: case.config)
 def test_a_config_makes_an_equal_layer_in_either_library(name):
     case = CASES[name]
     ours, theirs = case.make(pellucid), case.make(keras)

@@ -133,22 +133,28 @@ class Normalization(Layer):
 
     def build(self, input_shape: Any) -> None:
         shape = tuple(size_of_axis(self, input_shape, a) for a in self._axes(len(input_shape)))
-        given = lambda value, default: default if value is None else np.broadcast_to(np.asarray(value, "float64"), shape)
-        self.adapt_mean = self.add_weight(shape, given(self.input_mean, "zeros"), trainable=False, name="mean")
-        self.adapt_variance = self.add_weight(shape, given(self.input_variance, "ones"), trainable=False, name="variance")
+        if self.input_mean is not None:
+            fixed = lambda value: np.broadcast_to(np.asarray(value, self.variable_dtype), shape)
+            self.fixed_mean, self.fixed_variance = fixed(self.input_mean), fixed(self.input_variance)
+            return
+        self.adapt_mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
+        self.adapt_variance = self.add_weight(shape, "ones", trainable=False, name="variance")
+        self.count = self.add_weight((), "zeros", "int32", trainable=False, name="count")  # as in Keras, where it has no use either
 
     @property
     def mean(self) -> Any:
         """The mean that is subtracted."""
-        return self.adapt_mean.value
+        return self.adapt_mean.value if self.input_mean is None else jnp.asarray(self.fixed_mean)
 
     @property
     def variance(self) -> Any:
         """The variance by whose root is divided."""
-        return self.adapt_variance.value
+        return self.adapt_variance.value if self.input_mean is None else jnp.asarray(self.fixed_variance)
 
     def adapt(self, data: Any) -> None:
         """Takes mean and variance from data of any length, (rows, ...)."""
+        if self.input_mean is not None:
+            raise ValueError("Normalization.adapt: mean and variance were given to the layer; expected a layer without them.")
         data = np.asarray(data)
         if data.dtype.kind not in "fiub" or not data.size:
             raise ValueError(
@@ -165,7 +171,7 @@ class Normalization(Layer):
     def call(self, inputs: Any) -> Any:
         axes = self._axes(inputs.ndim)
         shape = [inputs.shape[i] if i in axes else 1 for i in range(inputs.ndim)]
-        mean, deviation = self.adapt_mean.value.reshape(shape), jnp.sqrt(self.adapt_variance.value).reshape(shape)
+        mean, deviation = self.mean.reshape(shape), jnp.sqrt(self.variance).reshape(shape)
         inputs, deviation = inputs.astype(self.variable_dtype), jnp.maximum(deviation, 1e-7)
         y = inputs * deviation + mean if self.invert else (inputs - mean) / deviation
         return y.astype(self.compute_dtype)

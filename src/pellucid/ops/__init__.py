@@ -5,7 +5,7 @@ flow (``cond``, ``scan``, ``while_loop``, ``map``) and ``print``, which prints o
 """
 
 from pellucid.ops import core, linalg, math, nn, numpy
-from pellucid.ops.control import cond, fori_loop, map, print, scan, while_loop
+from pellucid.ops.control import associative_scan, cond, fori_loop, map, print, remat, scan, switch, vectorized_map, while_loop
 from pellucid.ops.core import (
     cast,
     convert_to_numpy,
@@ -68,12 +68,18 @@ from pellucid.ops.math import (
 )
 from pellucid.ops.names import publish as _publish
 from pellucid.ops.nn import (
+    adaptive_average_pool,
+    adaptive_max_pool,
+    average_pool,
     binary_crossentropy,
     categorical_crossentropy,
     celu,
+    conv,
+    conv_transpose,
     ctc_decode,
     ctc_loss,
     depth_to_space,
+    depthwise_conv,
     dot_product_attention,
     elu,
     fold,
@@ -87,6 +93,7 @@ from pellucid.ops.nn import (
     leaky_relu,
     log_sigmoid,
     log_softmax,
+    max_pool,
     multi_hot,
     one_hot,
     polar,
@@ -94,6 +101,7 @@ from pellucid.ops.nn import (
     relu,
     relu6,
     selu,
+    separable_conv,
     sigmoid,
     silu,
     soft_shrink,

@@ -14,6 +14,18 @@ from pellucid.core.symbolic import accepting_symbols
 
 ARRAYS = {"x", "x1", "x2", "y", "indices", "values", "sorted_sequence"}  # may be lists of numbers; jax.numpy refuses those
 
+# What these give has the mask of what they take: they compute each element by itself.
+ELEMENTWISE = {
+    *("abs", "absolute", "add", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cast", "cbrt"),
+    *("ceil", "celu", "clip", "cos", "cosh", "divide", "divide_no_nan", "elu", "erf", "erfc", "erfinv", "exp", "exp2", "expm1"),
+    *("fabs", "floor", "floor_divide", "fmax", "fmin", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish"),
+    *("hard_tanh", "hypot", "leaky_relu", "log", "log10", "log1p", "log2", "log_sigmoid", "logaddexp", "logaddexp2", "maximum"),
+    *("minimum", "mod", "multiply", "nan_to_num", "negative", "power", "reciprocal", "relu", "relu6", "round", "rsqrt"),
+    *("saturate_cast", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "soft_shrink", "soft_sign", "softplus", "softsign"),
+    *("sparse_plus", "sparse_sigmoid", "sqrt", "square", "squareplus", "stop_gradient", "subtract", "swish", "tan", "tanh"),
+    *("tanh_shrink", "threshold", "true_divide", "trunc", "where"),
+}
+
 
 def named(function: Callable, arguments: str) -> Callable:
     """The same function with Keras's names of the arguments, in Keras's order.
@@ -83,7 +95,7 @@ def publish(module: dict[str, Any], arguments: Mapping[str, str] | None = None) 
         raise ValueError(f"{module['__name__']} has no {sorted(unknown)}.")
     for name in public:
         function = module[name]
-        module[name] = accepting_symbols(named(function, spelled[name]) if name in spelled else function)
+        module[name] = accepting_symbols(named(function, spelled[name]) if name in spelled else function, name in ELEMENTWISE)
     return public
 
 

@@ -33,9 +33,11 @@ from jax.nn import (
 from pellucid.core import dtypes
 from pellucid.ops import core
 from pellucid.ops.attention import dot_product_attention
+from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from pellucid.ops.crossentropy import binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy
 from pellucid.ops.ctc import ctc_decode, ctc_loss
 from pellucid.ops.names import publish, refuse_sparse
+from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
 
 ARGUMENTS = {
     "x /": "hard_sigmoid hard_silu hard_tanh log_sigmoid relu relu6 selu sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid",

@@ -13,5 +13,8 @@ CASES = {
     "Dense in four dimensions": Case(lambda k: k.layers.Dense(3, activation="tanh"), IMAGES),
     "Dense softmax in time": Case(lambda k: k.layers.Dense(3, activation="softmax"), SERIES),
     "Dense softmax over time": Case(lambda k: k.layers.Dense(1, activation=lambda y: k.ops.softmax(y, axis=1)), SERIES, config=False),
+    "Dense with regularizers": Case(
+        lambda k: k.layers.Dense(3, kernel_regularizer="l1l2", bias_regularizer=k.regularizers.L1(0.5), activity_regularizer="l2"), TABLE
+    ),
     "Identity": Case(lambda k: k.layers.Identity(), SERIES),
 }
