@@ -18,7 +18,7 @@ CALLS = {
     "binary_crossentropy": [((BOOLS.astype("float32"), SHARES), {}), ((BOOLS.astype("float32"), X), {"from_logits": True})],
     "categorical_crossentropy": [((SHARES, 2 * SHARES), {}), ((SHARES, X), {"from_logits": True, "axis": 0})],
     "sparse_categorical_crossentropy": [((np.array([0, 3, 1]), SHARES), {}), ((np.array([[0], [3], [1]]), X), {"from_logits": True})],
-    "ctc_decode": [((CUBE, np.array([3, 2])), {}), ((CUBE, np.array([3, 2])), {"merge_repeated": False, "mask_index": 3})],  # beam search: tests/ops/test_functions.py,
+    "ctc_decode": [((CUBE, np.array([3, 2])), {}), ((CUBE, np.array([3, 2])), {"merge_repeated": False, "mask_index": 3})],
     "ctc_loss": [((np.array([[1, 2], [3, 3]]), SPEECH, np.array([2, 1]), np.array([6, 4])), {}),
                  ((np.array([[1, 1], [0, 2]]), SPEECH, np.array([2, 2]), np.array([6, 4])), {"mask_index": 3})],
     "depth_to_space": [((IMAGES, 2), {}), ((IMAGES, 2), {"data_format": "channels_first"})],
