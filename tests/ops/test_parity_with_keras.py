@@ -17,7 +17,6 @@ ELSEWHERE = {
     *("cond", "switch", "scan", "associative_scan", "while_loop", "fori_loop", "map", "vectorized_map"),  # test_control.py
     *("conv", "conv_transpose", "depthwise_conv", "separable_conv"),  # test_windows.py
     *("max_pool", "average_pool", "adaptive_max_pool", "adaptive_average_pool"),
-    *("batch_normalization", "layer_normalization", "moments", "normalize", "rms_normalization"),  # test_normalization.py
     *("custom_gradient", "jvp", "dtype", "sparsemax", "vectorize"),  # test_functions.py
     *("empty", "empty_like"),
 }
