@@ -25,6 +25,12 @@ def of_cases(chosen: Callable[[Case], bool] = lambda case: True) -> Any:
 
 
 each_case = of_cases()
+COUPLED = {"Dense with regularizers", "ActivityRegularization"}  # cases in which a row may influence another one: by add_loss
+COUPLED_IN_TRAINING = {n for n in CASES if n.startswith("BatchNormalization")} | {
+    "TimeDistributed, statistics",
+    "GRU, dropout",
+    "LSTM, dropout",
+}
 
 
 @each_case
@@ -89,6 +95,9 @@ def test_captured_once_it_computes_the_same_at_any_batch_size(name):
     assert jax.tree.leaves(graph.outputs, is_leaf=is_shape) == [(None, *y.shape[1:]) for y in eager]
     assert model.ledger.call_count == 1
     assert (graph.coupling(False) is not None) == case.couples, graph.coupling(False)
+    assert graph.cost(case.rows).flops >= 0
+    for training, coupled in ((False, COUPLED), (True, COUPLED | COUPLED_IN_TRAINING)):
+        assert bool(graph.coupling(training)) == (name in coupled), graph.coupling(training)
     (row,) = [node for node in graph.nodes if node.path == "layer"]
     assert row.parameters == sum(w.size for w in model.layer.weights)
 
@@ -145,3 +154,32 @@ def test_every_layer_is_in_a_table():
     assert {getattr(layers, n) for n in classes} <= {type(case.make(pellucid)) for case in CASES.values()} | {
         layers.Wrapper,  # which has no call
     }
+
+
+NOT_OFFERED = {"lora_rank", "lora_alpha", "quantization_config", "gptq_unpacked_column_size"}  # those act on layers from outside
+OF_EVERY_LAYER = {"name", "dtype", "trainable", "autocast"}
+
+
+def named_parameters(function: Any) -> list[tuple[str, Any]]:
+    """(name, default) of what a function takes by position, of what is its own."""
+    parameters = inspect.signature(function).parameters.values()
+    named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in OF_EVERY_LAYER | NOT_OFFERED]
+    return [(p.name, short(p.default)) for p in named]
+
+
+def short(default: Any) -> Any:
+    """One number for a tuple of equal ones: they mean the same."""
+    numbers = {short(d) for d in default} if isinstance(default, tuple) else {default}
+    return numbers.pop() if len(numbers) == 1 else default
+
+
+SHARED = [n for n in layers.__all__ if hasattr(keras.layers, n) and n not in ("serialize", "deserialize")]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_arguments_are_those_of_keras_in_their_order_with_their_defaults(name):
+    ours, theirs = (named_parameters(getattr(k.layers, name)) for k in (pellucid, keras))
+    assert ours[: len(theirs)] == theirs
+    layer = getattr(layers, name)
+    inits = [vars(cls)["__init__"] for cls in getattr(layer, "__mro__", ()) if "__init__" in vars(cls)]
+    assert inits == [] or {p for init in inits for p in inspect.signature(init).parameters} >= OF_EVERY_LAYER
