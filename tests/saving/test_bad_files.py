@@ -38,7 +38,9 @@ def refused(made, path, match, error=ValueError, **options):
 
 def test_another_shape_names_the_weight_and_both_shapes(path):
     model(5).save_weights(path)
-    refused(model(3), path, r"(?s)does not fit 'm'; nothing was loaded.*hidden/kernel \(4, 5\) in the file, \(4, 3\) in the model.*skip_mis")
+    refused(
+        model(3), path, r"(?s)does not fit 'm'; nothing was loaded.*hidden/kernel \(4, 5\) in the file, \(4, 3\) in the model.*skip_mis"
+    )
 
 
 def test_missing_and_unexpected_weights_are_named(path):
@@ -127,7 +129,9 @@ def test_a_layer_that_is_not_built_is_named(path):
 def test_a_file_that_is_not_there(tmp_path):
     made = model()
     made.save_weights(tmp_path / "first.weights.h5")
-    refused(made, tmp_path / "frist.weights.h5", r"there is no file '.*frist.weights.h5'. Did you mean 'first.weights.h5'", FileNotFoundError)
+    refused(
+        made, tmp_path / "frist.weights.h5", r"there is no file '.*frist.weights.h5'. Did you mean 'first.weights.h5'", FileNotFoundError
+    )
     refused(made, tmp_path / "no" / "a.weights.h5", r"no folder '.*no'", FileNotFoundError)
     (tmp_path / "empty").mkdir()
     refused(made, tmp_path / "empty" / "a.weights.h5", r"There is no file of weights in '.*empty'", FileNotFoundError)
@@ -160,7 +164,9 @@ def test_a_file_that_exists_is_kept_where_that_is_asked_for(path):
 def test_files_that_are_of_another_kind(content, path):
     with open(path, "wb") as file:
         file.write(content)
-    refused(model(), path, r"is no HDF5 file: it begins with|is empty|cannot be read as an HDF5 file|is no \.safetensors file, or is cut off")
+    refused(
+        model(), path, r"is no HDF5 file: it begins with|is empty|cannot be read as an HDF5 file|is no \.safetensors file, or is cut off"
+    )
 
 
 def test_files_that_are_cut_off(path):

@@ -48,7 +48,8 @@ def fit(model, epochs=2):
         model.fit(X, Y, batch_size=4, shuffle=False, epochs=epochs, verbose=0)
 
 
-@pytest.mark.parametrize("name", some_slow(OPTIMIZERS, ["SGD, momentum", "Adam", "RMSprop, all", "LossScale"]))
+# without averages: in Keras a second fit with them fails
+@pytest.mark.parametrize("name", some_slow(sorted({*OPTIMIZERS} - {"Adam, averages"}), ["SGD, momentum", "Adam", "LossScale"]))
 def test_training_goes_on_in_the_other_library(name, tmp_path):
     theirs, path = trained(keras, name), tmp_path / "m.weights.h5"
     keras_saves(theirs, path)
@@ -58,8 +59,6 @@ def test_training_goes_on_in_the_other_library(name, tmp_path):
     fit(ours)
     for a, b in zip(ours.get_weights(), theirs.weights, strict=True):
         np.testing.assert_allclose(a, b.value, rtol=1e-3, atol=1e-4)
-    if name == "Adam, averages":
-        return  # at the end of fit the averages are the weights
     ours.save_weights(path)
     keras_loads(theirs, path)
     fit(theirs)
@@ -117,7 +116,7 @@ def test_optimizers_in_attributes_are_saved_as_well(tmp_path):
     one, other = Two(), Two()
     for model in (one, other):
         model.build((None, 4))
-    one.own_optimizer.apply([np.ones((4, 2)), np.ones(2)], one.trainable_variables)
+    one.own_optimizer.apply([np.ones((4, 2), "float32"), np.ones(2, "float32")], one.trainable_variables)
     one.save_weights(tmp_path / "m.weights.h5")
     other.load_weights(tmp_path / "m.weights.h5")
     for a, b in zip(one.own_optimizer.variables, other.own_optimizer.variables, strict=True):
