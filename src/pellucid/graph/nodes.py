@@ -237,7 +237,7 @@ class Walk:
         if inner:
             self._enter(eqn, inner, here, times)
             return
-        node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
+        node = self._operation(eqn, owner) if owner is None or not is_ours(self.calls[owner].layer) else self.calls[owner]
         self._part_of(node, eqn, times)
         if node.layer is not None:  # not marked as an output: a state, such as that of a seed, which the next call reads
             self._states.update(eqn.outvars)
@@ -472,7 +472,7 @@ class Walk:
                 self.values[path] = made[-len(node.outputs) :] if node.outputs else []
 
 
-def _is_ours(layer: Layer | None) -> bool:
+def is_ours(layer: Layer | None) -> bool:
     """Whether a layer is one of the library's: what it does inside is not the user's."""
     return layer is not None and type(layer).__module__.split(".")[0] == "pellucid"
 
