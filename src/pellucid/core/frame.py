@@ -370,16 +370,18 @@ def checkpoint(
     """
     leaves, tree = jax.tree.flatten((args, kwargs))
     is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    given_masks = masks.taken((args, kwargs))
     layers: list = []
 
     def call(*arrays: Any) -> tuple:
         given = iter(arrays)
         args, kwargs = jax.tree.unflatten(tree, [next(given) if is_one else leaf for leaf, is_one in zip(leaves, is_array, strict=True)])
+        masks.put_back((args, kwargs), dict(zip(given_masks, given, strict=True)))
         outputs, inside = function(*args, **kwargs), _active.get()
         layers[:] = inside.losses  # type: ignore[union-attr]
-        return outputs, list(inside.losses.values())  # type: ignore[union-attr]
+        return outputs, masks.taken(outputs), list(inside.losses.values())  # type: ignore[union-attr]
 
-    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
+    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one] + list(given_masks.values())
     traced = Traced(call, *map(jax.typeof, arrays), takes_losses=True)
 
     def run(before: list, *arrays: Any) -> tuple:
@@ -389,11 +391,12 @@ def checkpoint(
 
     kept = worth is not None and not worth(traced.output_types)
     again = run if kept else jax.checkpoint(run, policy=policy)
-    (outputs, losses), after = again([v.read() for v in traced.writes], *arrays)
+    (outputs, found, losses), after = again([v.read() for v in traced.writes], *arrays)
     for variable, value in zip(traced.writes, after, strict=True):
         variable.assign(value)
     for layer, added in zip(layers, losses, strict=True):
         layer.add_loss(added)
+    masks.put_back(outputs, found)
     return outputs
 
 

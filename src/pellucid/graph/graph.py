@@ -373,7 +373,7 @@ class Graph:
     def uncalled(self) -> list[Layer]:
         """Layers that the model holds and that ``call`` did not call. Of a layer of the library's, what it holds is its own affair."""
         called = {n.layer for n in self.calls}
-        inside = {x for layer in called if is_ours(layer) for x in layer._flatten_layers()}
+        inside = {x for layer in called if layer is not None and is_ours(layer) for x in layer._flatten_layers()}
         return [x for x in self.layer._flatten_layers()[1:] if x not in called | inside]
 
     def children(self, path: str = "") -> list[Node]:
