@@ -409,8 +409,7 @@ def over_rows(function: Callable, elements: Any) -> Any:
             f"variable {lost.path!r} is assigned inside vectorized_map, where each row would give it another value. Use ops.map, which "
             "takes one row after the other, or return the values and assign what you make of them outside."
         )
-    rows = jnp.arange(jax.tree.leaves(elements)[0].shape[0])
-    seeds = [_seed_of_each(v, rows) for v in traced.writes]
+    seeds = [_seed_of_each(v, jax.tree.leaves(elements)[0].shape[0]) for v in traced.writes]
 
     def run(seeds: list, x: Any) -> Any:
         with Frame(dict(zip(traced.writes, seeds, strict=True))):
@@ -419,12 +418,12 @@ def over_rows(function: Callable, elements: Any) -> Any:
     return jax.vmap(run)(seeds, elements)
 
 
-def _seed_of_each(state: Any, rows: jax.Array) -> jax.Array:
+def _seed_of_each(state: Any, rows: Any) -> jax.Array:
     """A state for each row, from one draw of the seed whose state is given."""
     now = state.read()
     state.assign(now + np.array([0, 1], np.uint32))
     key = jax.random.wrap_key_data(now, impl="threefry2x32")
-    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(rows)
+    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(jnp.arange(rows))
 
 
 def without_writes(function: Callable, where: str) -> Callable:
