@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, masks
 from pellucid.core.growing import Growing
 from pellucid.errors import CaptureError
 
@@ -193,7 +193,7 @@ class Traced:
     Args:
         function: that is run.
         specs: structures of ``ShapeDtypeStruct``s.
-        observer: a capture, which is told of layer calls; losses that layers add to it follow the outputs.
+        observer: a capture, which is told of layer calls; what it gives at its ``end``, such as losses, follows the outputs.
         takes_losses: whether losses that layers add are the function's own, to be among its outputs.
     """
 
@@ -203,9 +203,9 @@ class Traced:
                 if observer is not None:
                     observer.frame = frame
                 leaves, self.tree = jax.tree.flatten(function(*args))
-                losses = observer.take_losses() if observer is not None else []
+                more = observer.end() if observer is not None else []
                 self.writes[:] = frame.written
-                return [*leaves, *losses, *(frame.values[v] for v in self.writes)]
+                return [*leaves, *more, *(frame.values[v] for v in self.writes)]
 
         self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)
@@ -316,12 +316,13 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
                 out = compute(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
                 writes[:], layers[:] = frame.written, frame.losses
-                return loss, (aux, [frame.values[v] for v in writes], list(frame.losses.values()))
+                return loss, (aux, masks.taken(aux), [frame.values[v] for v in writes], list(frame.losses.values()))
 
-        (loss, (aux, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
+        (loss, (aux, found, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
         for variable, value in zip(writes, new, strict=True):
             variable.assign(value)
         keep_losses(dict(zip(layers, losses, strict=True)))
+        masks.put_back(aux, found)
         return ((loss, aux) if has_aux else loss), grads
 
     return run

@@ -64,6 +64,7 @@ class Variable:
         self.number = next(_numbers)
         self.path = self.name
         self._trainable = bool(trainable)
+        self.made_trainable = self._trainable  # its place among a layer's weights, however it is set later
         self._constraint: Callable[[Any], Any] | None = None
         self._regularizer: Callable[[Any], Any] | None = None
         self.handed_out = False  # the array may be held by user code: it must not be donated

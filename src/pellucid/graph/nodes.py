@@ -23,6 +23,8 @@ from pellucid.core.variable import Variable
 from pellucid.graph.cost import equation_cost
 from pellucid.graph.operations import REMAT, Operation, Turns, expression_of, operation_name
 
+MASK = ":mask"  # ends the names by which equations mark the masks of a layer's outputs
+
 
 class TensorSpec(NamedTuple):
     """Shape, with None for the batch, and data type of a value."""
@@ -48,6 +50,7 @@ class Node:
         source: the user's line that made the call or operation.
         inputs: shapes and data types of what it takes.
         outputs: those of what it gives.
+        masks: those of the masks that go with its outputs, as far as these have any.
         connected_to: paths of the nodes that feed it. A node outside a nested layer sees that layer, not what is inside it.
         results: paths of the nodes directly inside that make its outputs.
         variables: that an operation reads by itself, such as ``self.w`` in ``x @ self.w``.
@@ -62,6 +65,7 @@ class Node:
     source: Place | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    masks: tuple[TensorSpec, ...] = ()
     connected_to: list[str] = dataclasses.field(default_factory=list)
     results: list[str] = dataclasses.field(default_factory=list)
     variables: list[Variable] = dataclasses.field(default_factory=list)
@@ -91,7 +95,8 @@ class Node:
 
     def __repr__(self) -> str:
         at = f" at {self.source}" if self.source else ""
-        return f"<{self.kind} {self.path!r}{at}: {_listed(self.inputs)} -> {_listed(self.outputs)}>"
+        mask = f" with mask {_listed(self.masks)}" if self.masks else ""
+        return f"<{self.kind} {self.path!r}{at}: {_listed(self.inputs)} -> {_listed(self.outputs)}{mask}>"
 
 
 class Counted:
@@ -221,10 +226,15 @@ class Walk:
             return
         marked = eqn.params["name"] if eqn.primitive.name == "name" else None
         owner = owner_of(here, self.calls)
+        is_mask = marked is not None and marked.endswith(MASK)
+        marked = marked and marked.removesuffix(MASK)
         if marked is not None and marked not in self.calls and owner is not None and f"/{owner}".endswith(f"/{marked}"):
             marked = owner  # in the capture of another model
         if marked in self.calls:
             self._feed(self.calls[marked], eqn)
+            if is_mask:  # no value of the node's own: it goes beside one
+                self._producers.update(dict.fromkeys(eqn.outvars, (marked,)))
+                return
             self._gives(self.calls[marked], eqn)
             self._made_by(marked, eqn)
             return

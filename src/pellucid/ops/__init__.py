@@ -176,11 +176,26 @@ from pellucid.ops.control import (
 )
 from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
+from pellucid.ops.normalization import (
+    batch_normalization,
+    group_normalization,
+    layer_normalization,
+    moments,
+    normalize,
+    rms_normalization,
+)
 from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
 
 absolute = abs
 swish = silu
 
 __all__ = [name for name, value in globals().items() if callable(value) and not name.startswith("_")]
+# What these give has the mask of what they take.
+_ELEMENTWISE = {
+    *("abs", "absolute", "add", "arctan", "arctan2", "cast", "ceil", "celu", "clip", "cos", "cosh", "divide", "elu", "erf", "exp"),
+    *("expm1", "floor", "gelu", "leaky_relu", "log", "log1p", "log_sigmoid", "maximum", "minimum", "mod", "multiply", "nan_to_num"),
+    *("negative", "power", "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinh"),
+    *("soft_sign", "softplus", "softsign", "sqrt", "square", "stop_gradient", "subtract", "swish", "tan", "tanh", "true_divide", "where"),
+}
 for _name in __all__:
-    globals()[_name] = _accepting_symbols(globals()[_name])
+    globals()[_name] = _accepting_symbols(globals()[_name], _name in _ELEMENTWISE)
