@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, masks
 from pellucid.core.growing import Growing
 from pellucid.errors import CaptureError
 
@@ -193,7 +193,7 @@ class Traced:
     Args:
         function: that is run.
         specs: structures of ``ShapeDtypeStruct``s.
-        observer: a capture, which is told of layer calls; losses that layers add to it follow the outputs.
+        observer: a capture, which is told of layer calls; what it gives at its ``end``, such as losses, follows the outputs.
         takes_losses: whether losses that layers add are the function's own, to be among its outputs.
     """
 
@@ -203,9 +203,9 @@ class Traced:
                 if observer is not None:
                     observer.frame = frame
                 leaves, self.tree = jax.tree.flatten(function(*args))
-                losses = observer.take_losses() if observer is not None else []
+                more = observer.end() if observer is not None else []
                 self.writes[:] = frame.written
-                return [*leaves, *losses, *(frame.values[v] for v in self.writes)]
+                return [*leaves, *more, *(frame.values[v] for v in self.writes)]
 
         self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)
@@ -316,12 +316,13 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
                 out = compute(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
                 writes[:], layers[:] = frame.written, frame.losses
-                return loss, (aux, [frame.values[v] for v in writes], list(frame.losses.values()))
+                return loss, (aux, masks.taken(aux), [frame.values[v] for v in writes], list(frame.losses.values()))
 
-        (loss, (aux, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
+        (loss, (aux, found, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
         for variable, value in zip(writes, new, strict=True):
             variable.assign(value)
         keep_losses(dict(zip(layers, losses, strict=True)))
+        masks.put_back(aux, found)
         return ((loss, aux) if has_aux else loss), grads
 
     return run
@@ -369,26 +370,29 @@ def checkpoint(
     """
     leaves, tree = jax.tree.flatten((args, kwargs))
     is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
     layers: list = []
 
-    def call(*arrays: Any) -> tuple:
+    def call(masked: dict, *arrays: Any) -> tuple:
+        masks.put_back(arrays, masked)
         given = iter(arrays)
         args, kwargs = jax.tree.unflatten(tree, [next(given) if is_one else leaf for leaf, is_one in zip(leaves, is_array, strict=True)])
         outputs, inside = function(*args, **kwargs), _active.get()
         layers[:] = inside.losses  # type: ignore[union-attr]
-        return outputs, list(inside.losses.values())  # type: ignore[union-attr]
+        return outputs, masks.taken(outputs), list(inside.losses.values())  # type: ignore[union-attr]
 
-    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
-    traced = Traced(call, *map(jax.typeof, arrays), takes_losses=True)
+    given = (masks.taken(arrays), *arrays)
+    traced = Traced(call, *jax.tree.map(jax.typeof, given), takes_losses=True)
 
-    def run(before: list, *arrays: Any) -> tuple:
+    def run(before: list, *given: Any) -> tuple:
         with Frame(dict(zip(traced.writes, before, strict=True))):
-            outputs, new = traced(*arrays)
+            outputs, new = traced(*given)
             return outputs, [new[v] for v in traced.writes]
 
     kept = worth is not None and not worth(traced.output_types)
     again = run if kept else jax.checkpoint(run, policy=policy)
-    (outputs, losses), after = again([v.read() for v in traced.writes], *arrays)
+    (outputs, masked, losses), after = again([v.read() for v in traced.writes], *given)
+    masks.put_back(outputs, masked)
     for variable, value in zip(traced.writes, after, strict=True):
         variable.assign(value)
     for layer, added in zip(layers, losses, strict=True):
@@ -409,8 +413,7 @@ def over_rows(function: Callable, elements: Any) -> Any:
             f"variable {lost.path!r} is assigned inside vectorized_map, where each row would give it another value. Use ops.map, which "
             "takes one row after the other, or return the values and assign what you make of them outside."
         )
-    rows = jnp.arange(jax.tree.leaves(elements)[0].shape[0])
-    seeds = [_seed_of_each(v, rows) for v in traced.writes]
+    seeds = [_seed_of_each(v, jax.tree.leaves(elements)[0].shape[0]) for v in traced.writes]
 
     def run(seeds: list, x: Any) -> Any:
         with Frame(dict(zip(traced.writes, seeds, strict=True))):
@@ -419,12 +422,12 @@ def over_rows(function: Callable, elements: Any) -> Any:
     return jax.vmap(run)(seeds, elements)
 
 
-def _seed_of_each(state: Any, rows: jax.Array) -> jax.Array:
+def _seed_of_each(state: Any, rows: Any) -> jax.Array:
     """A state for each row, from one draw of the seed whose state is given."""
     now = state.read()
     state.assign(now + np.array([0, 1], np.uint32))
     key = jax.random.wrap_key_data(now, impl="threefry2x32")
-    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(rows)
+    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(jnp.arange(rows))
 
 
 def without_writes(function: Callable, where: str) -> Callable:

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, policies, registry, serialization, symbolic
-from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of
+from pellucid.core import dtypes, explain, frame, jax_compat, masks, mode, naming, policies, registry, serialization, symbolic
+from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of, with_masks
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.precision import Precision
@@ -202,8 +202,10 @@ class Layer(Precision):
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
             self._forget_losses()
-        policy = self._policy
+        policy, previous = self._policy, None
         args, kwargs = as_arrays((args, kwargs), self)
+        if masks.exist() or "mask" in kwargs:
+            kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
@@ -212,9 +214,9 @@ class Layer(Precision):
         tokens = _training.set(training), _depth.set(_depth.get() + 1), frame.autocast.set(mixed)
         try:
             if watcher is None:
-                return self._run(*cast((args, kwargs), compute))
+                return self._run(cast((args, kwargs), compute), previous)
             with watcher.layer_call(self, args, kwargs) as record:
-                return record(self._run(*cast((args, kwargs), compute)))
+                return record(self._run(cast((args, kwargs), compute), previous))
         except Exception as error:
             told = self._explain(error, args, kwargs)
             if told is error:
@@ -225,14 +227,26 @@ class Layer(Precision):
             _depth.reset(tokens[1])
             frame.autocast.reset(tokens[2])
 
-    def _run(self, args: tuple, kwargs: dict) -> Any:
-        scope = self._state.remat
+    def _run(self, given: tuple[tuple, dict], previous: Any) -> Any:
+        (args, kwargs), scope = given, self._state.remat
         outputs = (self.call if scope is None else scope.applied(self.call, self))(*args, **kwargs)
         if outputs is None:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
         if self.activity_regularizer is not None:
             self.add_loss([self._activity_penalty(y) for y in jax.tree.leaves(outputs) if hasattr(y, "shape")])
+        self._give_masks(args, kwargs, outputs, previous)
         return outputs
+
+    def _give_masks(self, args: tuple, kwargs: dict, outputs: Any, previous: Any) -> None:
+        if not masks.any_in(previous) and type(self).compute_mask is Layer.compute_mask:
+            return
+        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        if masks.give(self, inputs, outputs, previous):
+            explain.warn(
+                f"Layer {self.path!r} ({type(self).__name__}) got an input with a mask and does not support masks: the mask ends here, and "
+                "layers after it take padding for data. Set supports_masking = True in its class to hand the mask on, or define "
+                "compute_mask(inputs, previous_mask)."
+            )
 
     def _activity_penalty(self, output: Any) -> Any:
         """The regularizer's penalty on an output, by the number of rows: no batch size makes it stronger."""

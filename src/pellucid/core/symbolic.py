@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import jax_compat, operators
+from pellucid.core import jax_compat, masks, operators
 from pellucid.errors import CaptureError
 
 
@@ -56,7 +56,7 @@ class Step:
 
     def give(self, tree: Any, avals: Sequence[Any]) -> Any:
         """Makes the outputs: symbolic tensors in a structure, with the shapes and data types of abstract values."""
-        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(_open(a.shape), a.dtype, self) for a in avals])
+        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(open_shape(a.shape), a.dtype, self) for a in avals])
         return self.outputs
 
 
@@ -173,7 +173,8 @@ def apply(function: Callable, args: tuple, kwargs: dict, origin: Any = None) -> 
         return function(*args, **kwargs)
 
     avals, tree = jax.tree.flatten(jax.eval_shape(on_arrays, *(spec(leaves[i]) for i in at)))
-    return step.give(tree, avals)
+    made = step.give(tree, avals)
+    return masks.merged(made, (args, kwargs)) if getattr(function, "keeps_masks", False) else made
 
 
 def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
@@ -181,13 +182,22 @@ def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
         return step.function(*args, **kwargs)
 
 
-def accepting_symbols(function: Callable) -> Callable:
-    """The same function, that takes symbolic tensors as well."""
+def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable:
+    """The same function, that takes symbolic tensors as well.
+
+    Args:
+        function: of arrays.
+        keeps_masks: whether it is elementwise, so that what it gives has the mask of what it takes.
+    """
+    if hasattr(function, "takes_symbols"):
+        return function
+    function = masks.keeping(function) if keeps_masks else function
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
+    wrapped.takes_symbols = True  # type: ignore[attr-defined]
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
 
@@ -197,5 +207,6 @@ def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(tuple(jax_compat.batch_symbol() if d is None else d for d in tensor.shape), tensor.dtype)
 
 
-def _open(shape: tuple) -> tuple:
+def open_shape(shape: tuple) -> tuple:
+    """A shape with None in place of a symbolic size."""
     return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from pellucid.core import frame, jax_compat
+from pellucid.core import frame, jax_compat, masks
 from pellucid.core.layer import Hooks, Layer, current_training
-from pellucid.core.symbolic import Step, SymbolicTensor
+from pellucid.core.symbolic import Step, SymbolicTensor, open_shape
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import Capture
 from pellucid.graph.graph import Arguments, Graph
@@ -18,9 +18,13 @@ from pellucid.graph.graph import Arguments, Graph
 def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     """The symbolic outputs of a layer. Its weights are made."""
     step = Step(layer, args, kwargs, _run_layer, jax_compat.here())
-    graph = graph_of(layer, Arguments(args, kwargs), "connecting layers")
+    graph = graph_of(layer, Arguments.of(args, kwargs), "connecting layers")
     layer._state.steps.add(step)
-    return step.give(graph.output_tree, graph.output_avals)
+    outputs = step.give(graph.output_tree, graph.output_avals)
+    leaves = jax.tree.leaves(outputs)
+    for number, aval in zip(graph.masks, graph.mask_avals, strict=True):
+        masks.attach(leaves[number], SymbolicTensor(open_shape(aval.shape), aval.dtype))
+    return outputs
 
 
 def graph_of(layer: Layer, inputs: Any, caller: str) -> Graph:
@@ -43,7 +47,7 @@ def _run_layer(step: Step, args: tuple, kwargs: dict) -> Any:
     if not isinstance(watcher, Capture):
         return layer(*args, **kwargs)
     with watcher.layer_call(layer, args, kwargs, jax_compat.place_of(step.origin)) as record:
-        return record(captures_of(layer).run(Arguments(args, kwargs), current_training(), None, "a capture"))
+        return record(captures_of(layer).run(Arguments.of(args, kwargs), current_training(), None, "a capture"))
 
 
 def install() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, masks
 from pellucid.core.frame import active_frame, read_variable_p
 from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
@@ -20,7 +20,7 @@ from pellucid.graph.cost import Cost, cost
 from pellucid.graph.diff import Difference, diff
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
-from pellucid.graph.nodes import Edge, Node, Walk, shape_of, spec_of
+from pellucid.graph.nodes import Edge, Node, Walk, is_ours, shape_of, spec_of
 
 BATCH = rows.BATCH
 _TOLD = 40  # paths in a message
@@ -44,6 +44,23 @@ class Arguments:
 
     args: tuple
     kwargs: dict
+    masks: tuple = ()  # of the arrays among them in their order, None where one has no mask; nothing where none has
+
+    @classmethod
+    def of(cls, args: tuple, kwargs: dict) -> Arguments:
+        """The arguments of a call, with the masks that the arrays have."""
+        found = tuple(masks.mask_of(leaf) for leaf in jax.tree.leaves((args, kwargs)))
+        return cls(args, kwargs, found if masks.any_in(found) else ())
+
+    def alone(self) -> Any:
+        """The only argument, where there is one and it has no mask; else all."""
+        return self.args[0] if len(self.args) == 1 and not self.kwargs and not self.masks else self
+
+    def give_masks(self) -> None:
+        """Gives the arrays their masks."""
+        for leaf, mask in zip(jax.tree.leaves((self.args, self.kwargs)), self.masks, strict=False):
+            if mask is not None:
+                masks.attach(leaf, mask)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +130,7 @@ class Graph:
     calls: list[Node]
     writes: list[Any]
     losses: int
+    masks: tuple[int, ...]  # the numbers of the outputs that have masks, which follow the losses
     guards: Guards
     size_guards: list[SizeGuard]
     training: bool | None  # the only mode that it is good for, None where it is good for both
@@ -150,7 +168,9 @@ class Graph:
             raise InstantiationError(f"{type(error).__name__}: {message}", self) from error
         outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
         losses = values[self.output_count : self.output_count + self.losses]
-        for variable, value in zip(self.writes, values[self.output_count + self.losses :], strict=True):
+        for number, mask in zip(self.masks, values[self.output_count + self.losses :], strict=False):
+            masks.attach(values[number], mask)
+        for variable, value in zip(self.writes, values[self._before_writes :], strict=True):
             if active_frame() is None or value is not variable.read():  # a branch that does not write hands the old value on
                 variable.assign(value)
         return outputs, losses
@@ -176,7 +196,7 @@ class Graph:
         outputs = [v for values in wanted for v in values]
         first = jax_compat.restricted(self.jaxpr, outputs)
         computed = {v for e in parts(first).eqns for v in e.outvars}
-        after = parts(self.jaxpr).outvars[self.output_count + self.losses :]
+        after = parts(self.jaxpr).outvars[self._before_writes :]
         writes = [(w, v) for w, v in zip(self.writes, after, strict=True) if not isinstance(v, Literal) and v in computed]
         jaxpr = jax_compat.restricted(self.jaxpr, [*outputs, *(v for _, v in writes)])
         used = self._walk.paths_of(parts(jaxpr).eqns)
@@ -188,6 +208,7 @@ class Graph:
             calls=[n for n in self.calls if n.path in used],
             writes=[w for w, _ in writes],
             losses=0,
+            masks=(),
         )
 
     def values_outside(self) -> list[str]:
@@ -256,6 +277,10 @@ class Graph:
     # ---- What it shows ----
 
     @property
+    def _before_writes(self) -> int:
+        return self.output_count + self.losses + len(self.masks)
+
+    @property
     def _output_vars(self) -> list[Any]:
         return list(parts(self.jaxpr).outvars[: self.output_count])
 
@@ -281,6 +306,12 @@ class Graph:
             if not has_rows:
                 found.append(shape_of(var.aval))
         return found
+
+    @property
+    def mask_avals(self) -> list[Any]:
+        """Abstract values of the outputs' masks."""
+        before = self.output_count + self.losses
+        return [v.aval for v in parts(self.jaxpr).outvars[before : before + len(self.masks)]]
 
     @property
     def output_avals(self) -> list[Any]:
@@ -340,9 +371,10 @@ class Graph:
 
     @property
     def uncalled(self) -> list[Layer]:
-        """Layers that the model holds and that ``call`` did not call."""
+        """Layers that the model holds and that ``call`` did not call. Of a layer of the library's, what it holds is its own affair."""
         called = {n.layer for n in self.calls}
-        return [x for x in self.layer._flatten_layers()[1:] if x not in called]
+        inside = {x for layer in called if layer is not None and is_ours(layer) for x in layer._flatten_layers()}
+        return [x for x in self.layer._flatten_layers()[1:] if x not in called | inside]
 
     def children(self, path: str = "") -> list[Node]:
         """The nodes directly inside a layer call, or at the model's own level.
