@@ -88,6 +88,7 @@ def test_captured_once_it_computes_the_same_at_any_batch_size(name):
     is_shape = lambda s: isinstance(s, tuple) and not any(isinstance(d, tuple) for d in s)
     assert jax.tree.leaves(graph.outputs, is_leaf=is_shape) == [(None, *y.shape[1:]) for y in eager]
     assert model.ledger.call_count == 1
+    assert (graph.coupling(False) is not None) == case.couples, graph.coupling(False)
     (row,) = [node for node in graph.nodes if node.path == "layer"]
     assert row.parameters == sum(w.size for w in model.layer.weights)
 
@@ -142,6 +143,5 @@ def test_masks_are_those_of_keras(name):
 def test_every_layer_is_in_a_table():
     classes = {n for n in layers.__all__ if isinstance(getattr(layers, n), type)} - {"Layer"}
     assert {getattr(layers, n) for n in classes} <= {type(case.make(pellucid)) for case in CASES.values()} | {
-        layers.Normalization,  # which has statistics to adapt
         layers.Wrapper,  # which has no call
     }

@@ -189,13 +189,15 @@ def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable
         function: of arrays.
         keeps_masks: whether it is elementwise, so that what it gives has the mask of what it takes.
     """
-
+    if hasattr(function, "takes_symbols"):
+        return function
     function = masks.keeping(function) if keeps_masks else function
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
+    wrapped.takes_symbols = True  # type: ignore[attr-defined]
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
 

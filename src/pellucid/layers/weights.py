@@ -30,7 +30,7 @@ def add_weight(layer: Layer, name: str, shape: tuple[int, ...], kept_as: str | N
         name: of the weight, and of its options.
         shape: of the weight.
         kept_as: the name of its options, where it is another.
-        options: of ``layer.add_weight``.
+        options: of ``layer.add_weight``, which come before those that are stored.
     """
     own = {option: getattr(layer, f"{kept_as or name}_{option}") for option in ("initializer", "regularizer", "constraint")}
-    return layer.add_weight(shape, name=name, **own, **options)
+    return layer.add_weight(shape, name=name, **{**own, **options})

@@ -17,7 +17,10 @@ CASES = {
     "Conv2D same": Case(lambda k: k.layers.Conv2D(3, (2, 3), strides=(2, 1), padding="same", activation="tanh"), IMAGES),
     "Conv2D in groups": Case(lambda k: k.layers.Conv2D(6, 2, groups=2, use_bias=False), IMAGES),
     "Conv2D with regularizers": Case(
-        lambda k: k.layers.Conv2D(3, 2, kernel_regularizer="l2", bias_regularizer="l1", activity_regularizer="l2"), IMAGES, slow=True
+        lambda k: k.layers.Conv2D(3, 2, kernel_regularizer="l2", bias_regularizer="l1", activity_regularizer="l2"),
+        IMAGES,
+        couples=True,
+        slow=True,
     ),
     "Conv2D, channels first": Case(
         lambda k: k.layers.Conv2D(3, 2, data_format="channels_first", bias_initializer="ones"), FIRST, slow=True
