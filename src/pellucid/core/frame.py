@@ -370,26 +370,29 @@ def checkpoint(
     """
     leaves, tree = jax.tree.flatten((args, kwargs))
     is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
     layers: list = []
 
-    def call(*arrays: Any) -> tuple:
+    def call(masked: dict, *arrays: Any) -> tuple:
+        masks.put_back(arrays, masked)
         given = iter(arrays)
         args, kwargs = jax.tree.unflatten(tree, [next(given) if is_one else leaf for leaf, is_one in zip(leaves, is_array, strict=True)])
         outputs, inside = function(*args, **kwargs), _active.get()
         layers[:] = inside.losses  # type: ignore[union-attr]
-        return outputs, list(inside.losses.values())  # type: ignore[union-attr]
+        return outputs, masks.taken(outputs), list(inside.losses.values())  # type: ignore[union-attr]
 
-    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
-    traced = Traced(call, *map(jax.typeof, arrays), takes_losses=True)
+    given = (masks.taken(arrays), *arrays)
+    traced = Traced(call, *jax.tree.map(jax.typeof, given), takes_losses=True)
 
-    def run(before: list, *arrays: Any) -> tuple:
+    def run(before: list, *given: Any) -> tuple:
         with Frame(dict(zip(traced.writes, before, strict=True))):
-            outputs, new = traced(*arrays)
+            outputs, new = traced(*given)
             return outputs, [new[v] for v in traced.writes]
 
     kept = worth is not None and not worth(traced.output_types)
     again = run if kept else jax.checkpoint(run, policy=policy)
-    (outputs, losses), after = again([v.read() for v in traced.writes], *arrays)
+    (outputs, masked, losses), after = again([v.read() for v in traced.writes], *given)
+    masks.put_back(outputs, masked)
     for variable, value in zip(traced.writes, after, strict=True):
         variable.assign(value)
     for layer, added in zip(layers, losses, strict=True):
@@ -410,8 +413,7 @@ def over_rows(function: Callable, elements: Any) -> Any:
             f"variable {lost.path!r} is assigned inside vectorized_map, where each row would give it another value. Use ops.map, which "
             "takes one row after the other, or return the values and assign what you make of them outside."
         )
-    rows = jnp.arange(jax.tree.leaves(elements)[0].shape[0])
-    seeds = [_seed_of_each(v, rows) for v in traced.writes]
+    seeds = [_seed_of_each(v, jax.tree.leaves(elements)[0].shape[0]) for v in traced.writes]
 
     def run(seeds: list, x: Any) -> Any:
         with Frame(dict(zip(traced.writes, seeds, strict=True))):
@@ -420,12 +422,12 @@ def over_rows(function: Callable, elements: Any) -> Any:
     return jax.vmap(run)(seeds, elements)
 
 
-def _seed_of_each(state: Any, rows: jax.Array) -> jax.Array:
+def _seed_of_each(state: Any, rows: Any) -> jax.Array:
     """A state for each row, from one draw of the seed whose state is given."""
     now = state.read()
     state.assign(now + np.array([0, 1], np.uint32))
     key = jax.random.wrap_key_data(now, impl="threefry2x32")
-    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(rows)
+    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(jnp.arange(rows))
 
 
 def without_writes(function: Callable, where: str) -> Callable:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pellucid.core import jax_compat, masks, operators
 from pellucid.errors import CaptureError
@@ -189,15 +190,26 @@ def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable
         function: of arrays.
         keeps_masks: whether it is elementwise, so that what it gives has the mask of what it takes.
     """
-
+    if hasattr(function, "takes_symbols"):
+        return function
     function = masks.keeping(function) if keeps_masks else function
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
+    wrapped.takes_symbols = True  # type: ignore[attr-defined]
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
+
+
+def tensors_of_shapes(shapes: Any, dtype: Any) -> Any:
+    """Symbolic tensors for a structure of shapes; a symbolic size in one is open."""
+    if isinstance(shapes, dict):
+        return {name: tensors_of_shapes(inner, dtype) for name, inner in shapes.items()}
+    if all(d is None or isinstance(d, int | np.integer | jax_compat.SymbolicSize) for d in shapes):
+        return SymbolicTensor(open_shape(tuple(shapes)), dtype)
+    return [tensors_of_shapes(inner, dtype) for inner in shapes]
 
 
 def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:

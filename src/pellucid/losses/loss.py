@@ -16,7 +16,6 @@ from pellucid.core.registry import Registry
 from pellucid.core.weakly import cached_weakly
 from pellucid.errors import did_you_mean
 
-EPSILON = 1e-7  # keeps logarithms and quotients finite
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none")
 
 registry = Registry("loss")

@@ -180,11 +180,6 @@ def remat(f: Callable) -> Callable:
     return rematerialized
 
 
-def stop_gradient(x: Any) -> Any:
-    """The same value, which gradients treat as a constant."""
-    return jax.lax.stop_gradient(x)
-
-
 def print(*values: Any, sep: str = " ", end: str = "\n", output_stream: Any = None, **_: Any) -> None:
     """Prints on every step, also from inside a compiled program; in eager code, at once.
 
