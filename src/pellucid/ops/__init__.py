@@ -4,7 +4,7 @@ Plain ``jax.numpy`` works just as well in ``call``. What only this module has ar
 flow (``cond``, ``scan``, ``while_loop``, ``map``) and ``print``, which prints on every step of a compiled program.
 """
 
-from pellucid.ops import core, linalg, math, nn, numpy
+from pellucid.ops import core, image, linalg, math, nn, numpy
 from pellucid.ops.control import associative_scan, cond, fori_loop, map, print, remat, scan, switch, vectorized_map, while_loop
 from pellucid.ops.core import (
     cast,
@@ -349,48 +349,4 @@ from pellucid.ops.numpy import (
     zeros_like,
 )
 
-<<<<<<< HEAD
-from pellucid.core.symbolic import accepting_symbols as _accepting_symbols
-from pellucid.ops import image
-from pellucid.ops.attention import dot_product_attention
-from pellucid.ops.control import (
-    associative_scan,
-    cond,
-    fori_loop,
-    map,
-    print,
-    remat,
-    scan,
-    stop_gradient,
-    switch,
-    vectorized_map,
-    while_loop,
-)
-from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
-from pellucid.ops.core import cast, convert_to_numpy, convert_to_tensor, is_tensor, leaky_relu, rsqrt, shape, top_k, unstack
-from pellucid.ops.normalization import (
-    batch_normalization,
-    group_normalization,
-    layer_normalization,
-    moments,
-    normalize,
-    rms_normalization,
-)
-from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
-
-absolute = abs
-swish = silu
-
-__all__ = [name for name, value in globals().items() if callable(value) and not name.startswith("_")]
-# What these give has the mask of what they take.
-_ELEMENTWISE = {
-    *("abs", "absolute", "add", "arctan", "arctan2", "cast", "ceil", "celu", "clip", "cos", "cosh", "divide", "elu", "erf", "exp"),
-    *("expm1", "floor", "gelu", "leaky_relu", "log", "log1p", "log_sigmoid", "maximum", "minimum", "mod", "multiply", "nan_to_num"),
-    *("negative", "power", "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin", "sinh"),
-    *("soft_sign", "softplus", "softsign", "sqrt", "square", "stop_gradient", "subtract", "swish", "tan", "tanh", "true_divide", "where"),
-}
-for _name in __all__:
-    globals()[_name] = _accepting_symbols(globals()[_name], _name in _ELEMENTWISE)
-=======
 __all__ = _publish(globals())
->>>>>>> main
