@@ -1,5 +1,6 @@
 """Layers: functions with weights."""
 
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object as deserialize
 from pellucid.core.serialization import serialize_keras_object as serialize
@@ -181,6 +182,7 @@ __all__ = [
     "GlobalMaxPooling3D",
     "GroupNormalization",
     "Identity",
+    "InputSpec",
     "LSTM",
     "LSTMCell",
     "Lambda",
