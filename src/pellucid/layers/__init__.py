@@ -50,6 +50,8 @@ from pellucid.layers.merging import (
     multiply,
     subtract,
 )
+from pellucid.layers.multi_head_attention import GroupedQueryAttention as GroupQueryAttention
+from pellucid.layers.multi_head_attention import MultiHeadAttention
 from pellucid.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -180,6 +182,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Identity",
     "LSTM",
     "LSTMCell",
@@ -196,6 +199,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
