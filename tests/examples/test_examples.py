@@ -40,3 +40,9 @@ def test_fine_tuning_does_not_run_call_again(capsys):
     errors = run("fine_tuning", rows=2000, epochs=2)
     assert np.isfinite(list(errors.values())).all()
     assert "`call` of Prices ran once" in capsys.readouterr().out
+
+
+def test_padding_does_not_change_what_is_said_of_a_sequence(capsys):
+    history, difference = run("masked_sequences", rows=256, epochs=2, longest=8)
+    assert difference < 1e-5 and np.isfinite(history["loss"]).all()
+    assert "captured again because the input has 16 features, before 8" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pellucid.core import jax_compat, masks, operators
 from pellucid.errors import CaptureError
@@ -200,6 +201,15 @@ def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable
     wrapped.takes_symbols = True  # type: ignore[attr-defined]
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
+
+
+def tensors_of_shapes(shapes: Any, dtype: Any) -> Any:
+    """Symbolic tensors for a structure of shapes; a symbolic size in one is open."""
+    if isinstance(shapes, dict):
+        return {name: tensors_of_shapes(inner, dtype) for name, inner in shapes.items()}
+    if all(d is None or isinstance(d, int | np.integer | jax_compat.SymbolicSize) for d in shapes):
+        return SymbolicTensor(open_shape(tuple(shapes)), dtype)
+    return [tensors_of_shapes(inner, dtype) for inner in shapes]
 
 
 def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:

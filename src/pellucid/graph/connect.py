@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from pellucid.core import frame, jax_compat, masks
-from pellucid.core.layer import Hooks, Layer, current_training
+from pellucid.core.hooks import Hooks
+from pellucid.core.layer import Layer, current_training
 from pellucid.core.symbolic import Step, SymbolicTensor, open_shape
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import Capture

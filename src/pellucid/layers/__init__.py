@@ -1,5 +1,6 @@
 """Layers: functions with weights."""
 
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object as deserialize
 from pellucid.core.serialization import serialize_keras_object as serialize
@@ -184,6 +185,7 @@ __all__ = [
     "GroupNormalization",
     "GroupQueryAttention",
     "Identity",
+    "InputSpec",
     "LSTM",
     "LSTMCell",
     "Lambda",
