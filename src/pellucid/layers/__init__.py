@@ -92,6 +92,7 @@ from pellucid.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from pellucid.layers.spectral import SpectralNormalization
 from pellucid.layers.standardization import Normalization
 from pellucid.layers.wrapping import Bidirectional, TimeDistributed, Wrapper
 
@@ -217,6 +218,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",
     "TimeDistributed",
