@@ -30,7 +30,7 @@ from pellucid.layers.dropout import (
     SpatialDropout3D,
 )
 from pellucid.layers.einsum_dense import EinsumDense
-from pellucid.layers.embedding import Embedding
+from pellucid.layers.embedding import Embedding, ReversibleEmbedding
 from pellucid.layers.lambda_layer import Lambda
 from pellucid.layers.masking import Masking
 from pellucid.layers.merging import (
@@ -208,6 +208,7 @@ __all__ = [
     "ReLU",
     "RepeatVector",
     "Reshape",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",

@@ -77,7 +77,7 @@ class ReversibleEmbedding(Embedding):
         tie_weights: whether scores are products with the vectors themselves; else with weights of their own.
         embeddings_initializer: for the vectors; likewise the other arguments of ``Embedding``.
         mask_zero: whether 0 stands for padding.
-        reverse_dtype: in which scores are computed; by default that of the inputs.
+        reverse_dtype: in which scores are computed; by default that of inputs and vectors.
         logit_soft_cap: bound of the scores: ``cap * tanh(y / cap)``; or None.
 
     Call arguments:
@@ -112,15 +112,17 @@ class ReversibleEmbedding(Embedding):
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
         if not self.tie_weights:
+            free = {"regularizer": None, "constraint": None}
             shape = self.output_dim, self.input_dim
-            self.reverse_embeddings = self.add_weight(shape, vars(self)["embeddings_initializer"], name="reverse_embeddings")
+            self.reverse_embeddings = add_weight(self, "reverse_embeddings", shape, kept_as="embeddings", **free)
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         if not reverse:
             return super().call(inputs)
         kernel = self.embeddings.value.T if self.tie_weights else self.reverse_embeddings.value
-        dtype = inputs.dtype if self.reverse_dtype is None else self.reverse_dtype
-        y, cap = inputs.astype(dtype) @ kernel.astype(dtype), self.logit_soft_cap
+        if self.reverse_dtype is not None:
+            inputs, kernel = inputs.astype(self.reverse_dtype), kernel.astype(self.reverse_dtype)
+        y, cap = inputs @ kernel, self.logit_soft_cap
         return y if cap is None else cap * jnp.tanh(y / cap)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
