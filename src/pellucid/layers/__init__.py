@@ -51,6 +51,8 @@ from pellucid.layers.merging import (
     multiply,
     subtract,
 )
+from pellucid.layers.multi_head_attention import GroupedQueryAttention as GroupQueryAttention
+from pellucid.layers.multi_head_attention import MultiHeadAttention
 from pellucid.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -78,6 +80,7 @@ from pellucid.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from pellucid.layers.preprocessing import CenterCrop, Rescaling, Resizing
 from pellucid.layers.recurrent import GRU, LSTM, RNN, SimpleRNN, StackedRNNCells
 from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
@@ -140,6 +143,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -182,6 +186,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Identity",
     "InputSpec",
     "LSTM",
@@ -199,6 +204,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -207,7 +213,9 @@ __all__ = [
     "RNN",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
+    "Resizing",
     "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
