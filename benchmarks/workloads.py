@@ -40,6 +40,7 @@ WORKLOADS = {
         Workload("gan", "gan", rows=12_800, batch_size=64),
         Workload("normalized", "normalized", rows=12_800, batch_size=64),
         Workload("accumulated", "accumulated", rows=12_800, batch_size=64),
+        Workload("gru", "gru", rows=640, batch_size=32),
         Workload("wide_and_deep_large", "wide_and_deep", rows=1_161_000, batch_size=32, base="wide_and_deep"),
     )
 }
@@ -86,8 +87,14 @@ def regression(rng: np.random.Generator, rows: int) -> Arrays:
     return x, np.tanh(x @ normal(rng, 32, 1)) + np.float32(0.1) * noise
 
 
+def gru(rng: np.random.Generator, rows: int) -> Arrays:
+    """Series (rows, 64, 16) and a target (rows, 1): what two steps, the first and the middle one, have in common."""
+    x = rng.standard_normal((rows, 64, 16), np.float32)
+    return x, np.tanh(np.sum(x[:, 0] * x[:, 32], axis=1, keepdims=True) / 4)
+
+
 def normal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     return rng.standard_normal((rows, columns), np.float32) / np.float32(rows**0.5)
 
 
-MAKERS = {"wide_and_deep": wide_and_deep, "mlp": mlp, "gan": gan, "normalized": regression, "accumulated": regression}
+MAKERS = {"wide_and_deep": wide_and_deep, "mlp": mlp, "gan": gan, "normalized": regression, "accumulated": regression, "gru": gru}

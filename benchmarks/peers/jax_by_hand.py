@@ -233,6 +233,39 @@ def accumulated_update(state, gradients, steps=4):
     return (*inner, sums, waiting % steps)
 
 
+def gru_init(rng, units=64):
+    def layer(inputs):
+        kernel, _ = dense(rng, inputs, 3 * units)
+        recurrent = np.linalg.qr(rng.standard_normal((3 * units, units)))[0].T.astype(np.float32)
+        return kernel, recurrent, np.zeros((2, 3 * units), np.float32)
+
+    parameters = [layer(16), layer(units)], dense(rng, units, 1)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def gru_layer(x, kernel, recurrent, biases):
+    """All outputs of a layer, with time as the first axis of everything."""
+    units = len(recurrent)
+    inputs = (x.reshape(-1, x.shape[2]) @ kernel + biases[0]).reshape(*x.shape[:2], 3 * units)
+
+    def step(h, x):
+        inner = h @ recurrent + biases[1]
+        z, r = jnp.split(jax.nn.sigmoid(x[:, : 2 * units] + inner[:, : 2 * units]), 2, axis=1)
+        h = z * h + (1 - z) * jnp.tanh(x[:, 2 * units :] + r * inner[:, 2 * units :])
+        return h, h
+
+    return jax.lax.scan(step, jnp.zeros((x.shape[1], units)), inputs)[1]
+
+
+def gru_loss(parameters, x, target):
+    layers, (kernel, shift) = parameters
+    x = x.swapaxes(0, 1)
+    for weights in layers:
+        x = gru_layer(x, *weights)
+    return jnp.mean((x[-1] @ kernel + shift - target) ** 2)
+
+
 def gan_init(rng):
     both = [[dense(rng, 8, 32), dense(rng, 32, 16)], [dense(rng, 16, 32), dense(rng, 32, 1)]]
     states = [(p, jax.tree.map(np.zeros_like, p), jax.tree.map(np.zeros_like, p), np.float32(0)) for p in both]
@@ -267,5 +300,6 @@ MODELS = {
     "mlp": Model(mlp_init, descent(mlp_loss, adam), mlp_loss, gather_epoch=False),
     "gan": Model(gan_init, gan_step, None, gather_epoch=True),
     "normalized": Model(normalized_init, normalized_step, None, gather_epoch=True),
+    "gru": Model(gru_init, descent(gru_loss, adam), None, gather_epoch=False),
     "accumulated": Model(accumulated_init, descent(accumulated_loss, accumulated_update), None, gather_epoch=True),
 }

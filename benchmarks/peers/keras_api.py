@@ -118,6 +118,23 @@ def accumulated(keras: ModuleType) -> Any:
     return model
 
 
+def gru(keras: ModuleType) -> Any:
+    class Recurrent(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.lower = keras.layers.GRU(64, return_sequences=True)
+            self.upper = keras.layers.GRU(64)
+            self.out = keras.layers.Dense(1)
+
+        def call(self, x):
+            next(RUNS_OF_CALL)
+            return self.out(self.upper(self.lower(x)))
+
+    model = Recurrent()
+    model.compile(loss="mse", optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
 def gan(keras: ModuleType) -> Any:
     """A generator and a judge. On JAX, Keras takes a step of the stateless form only, and one optimizer: it trains both at once."""
 
@@ -205,4 +222,5 @@ MODELS = {
     "gan": (gan, lambda real: (real, None)),
     "normalized": (normalized, lambda x, target: (x, target)),
     "accumulated": (accumulated, lambda x, target: (x, target)),
+    "gru": (gru, lambda x, target: (x, target)),
 }

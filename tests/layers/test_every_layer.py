@@ -53,7 +53,7 @@ def test_outputs_and_gradients_are_those_of_keras(name):
             state = [jnp.asarray(v.value) for v in layer.non_trainable_variables]
             inputs = jax.tree.unflatten(tree, leaves)
             outputs, _ = layer.stateless_call(weights, state, inputs, **mode, **case.options)
-            return sum(jnp.sin(y).sum() for y in jax.tree.leaves(outputs) if jnp.issubdtype(y.dtype, jnp.floating))
+            return sum((jnp.sin(y).sum() for y in jax.tree.leaves(outputs) if jnp.issubdtype(y.dtype, jnp.floating)), jnp.zeros(()))
 
         weights = [jnp.asarray(v.value) for v in layer.trainable_variables]
         return jax.jit(jax.grad(loss, (0, 1)))(weights, [jax.tree.leaves(case.given)[i] for i in floats])

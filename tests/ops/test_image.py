@@ -126,7 +126,7 @@ def test_arguments_are_those_of_keras(name):
 @pytest.mark.parametrize(
     "call, says",
     [
-        (lambda image: image.resize(IMAGES[0, 0], (2, 2)), r"resize: images has shape \(8, 3\); expected 3 axes, or 4 of a batch"),
+        (lambda image: image.resize(IMAGES[0, 0], (2, 2)), r"resize: images of shape \(8, 3\) have 2 axes; expected 4, or 3"),
         (lambda image: image.resize(IMAGES, (2, 2), "linear"), "interpolation='linear' is not known. Did you mean 'bilinear'"),
         (lambda image: image.resize(IMAGES, (2, 2), fill_mode="wrap"), "fill_mode='wrap'; expected 'constant'"),
         (lambda image: image.resize(IMAGES, (2, 2), crop_to_aspect_ratio=True, pad_to_aspect_ratio=True), "one of them at most"),

@@ -290,13 +290,13 @@ class Layer(Described):
             if type(self).build is Layer.build:
                 self._state.built = True
                 return
-            parameters = [p for p in inspect.signature(self.build).parameters if p != "self"]
+            parameters = inspect.signature(self.build).parameters
             shapes = {f"{name}_shape": value for name, value in named_arguments(self, args, kwargs).items()}
             token = _depth.set(_depth.get() + 1)  # the call goes on after it: nothing else need be built
             outer = frame.autocast.set(None)
             try:
-                if len(parameters) > 1 and all(p in shapes for p in parameters):
-                    self.build(**{p: shapes_of(shapes[p]) for p in parameters})
+                if len(parameters) > 1 and all(p in shapes or parameters[p].default is None for p in parameters):
+                    self.build(**{p: shapes_of(shapes[p]) for p in parameters if shapes.get(p) is not None})
                 else:
                     self.build(shapes_of(args[0] if args else next(iter(kwargs.values()), None)))
             except Exception as error:

@@ -30,7 +30,7 @@ from pellucid.layers.dropout import (
     SpatialDropout3D,
 )
 from pellucid.layers.einsum_dense import EinsumDense
-from pellucid.layers.embedding import Embedding
+from pellucid.layers.embedding import Embedding, ReversibleEmbedding
 from pellucid.layers.lambda_layer import Lambda
 from pellucid.layers.masking import Masking
 from pellucid.layers.merging import (
@@ -51,6 +51,8 @@ from pellucid.layers.merging import (
     multiply,
     subtract,
 )
+from pellucid.layers.multi_head_attention import GroupedQueryAttention as GroupQueryAttention
+from pellucid.layers.multi_head_attention import MultiHeadAttention
 from pellucid.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -78,6 +80,7 @@ from pellucid.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from pellucid.layers.preprocessing import CenterCrop, Rescaling, Resizing
 from pellucid.layers.recurrent import GRU, LSTM, RNN, SimpleRNN, StackedRNNCells
 from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
@@ -92,6 +95,7 @@ from pellucid.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from pellucid.layers.spectral import SpectralNormalization
 from pellucid.layers.standardization import Normalization
 from pellucid.layers.wrapping import Bidirectional, TimeDistributed, Wrapper
 
@@ -139,6 +143,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -181,6 +186,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Identity",
     "InputSpec",
     "LSTM",
@@ -198,6 +204,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -206,7 +213,10 @@ __all__ = [
     "RNN",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
+    "Resizing",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
@@ -217,6 +227,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",
     "TimeDistributed",

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.errors import ShapeError, did_you_mean
+from pellucid.errors import ShapeError
 from pellucid.ops import windows
 from pellucid.ops.names import publish
+from pellucid.ops.resizing import resize
 from pellucid.ops.warping import affine_transform, map_coordinates, perspective_transform, scale_and_translate
 
-INTERPOLATIONS = ("bilinear", "nearest", "lanczos3", "lanczos5", "bicubic")
 LUMINANCE = (0.2989, 0.5870, 0.1140)
 
 
@@ -101,64 +101,6 @@ def _channels(function: str, images: jax.Array) -> list[jax.Array]:
 
 
 # ---- Sizes ----
-
-
-@_of_images()
-def resize(
-    images: Any,
-    size: Sequence[int],
-    interpolation: str = "bilinear",
-    antialias: bool = False,
-    crop_to_aspect_ratio: bool = False,
-    pad_to_aspect_ratio: bool = False,
-    fill_mode: str = "constant",
-    fill_value: float = 0.0,
-    data_format: str | None = None,
-) -> jax.Array:
-    """Images of another size.
-
-    Args:
-        images: (batch, h, w, channels).
-        size: (height, width) wanted.
-        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5".
-        antialias: whether smaller images are means over more pixels.
-        crop_to_aspect_ratio: whether edges are cut off first, so that nothing is stretched.
-        pad_to_aspect_ratio: whether edges are added first, so that nothing is stretched.
-        fill_mode: "constant".
-        fill_value: of the edges that are added.
-        data_format: see above.
-
-    Raises:
-        ValueError: an argument that is not known, or both kinds of edges.
-
-    Example:
-        >>> from pellucid import ops
-        >>> ops.image.resize(ops.ones((1, 4, 6, 3)), (2, 2)).shape
-        (1, 2, 2, 3)
-    """
-    if interpolation not in INTERPOLATIONS:
-        raise ValueError(f"resize: interpolation={interpolation!r} is not known. {did_you_mean(interpolation, INTERPOLATIONS)}")
-    if fill_mode != "constant":
-        raise ValueError(f"resize: fill_mode={fill_mode!r}; expected 'constant'.")
-    if crop_to_aspect_ratio and pad_to_aspect_ratio:
-        raise ValueError("resize: crop_to_aspect_ratio and pad_to_aspect_ratio are both True; expected one of them at most.")
-    wanted = windows.per_axis("resize", "size", size, 2)
-    if crop_to_aspect_ratio or pad_to_aspect_ratio:
-        images = _of_ratio(images, wanted, crop_to_aspect_ratio, fill_value)
-    shape = (images.shape[0], *wanted, images.shape[-1])
-    return jax.image.resize(images, shape, interpolation, antialias=antialias)
-
-
-def _of_ratio(images: jax.Array, wanted: tuple[int, ...], crop: bool, fill_value: float) -> jax.Array:
-    """Images with the ratio of height and width that is wanted, their edges cut off or added at both ends."""
-    height, width = images.shape[1:3]
-    fitting = int(width * wanted[0] / wanted[1]), int(height * wanted[1] / wanted[0])
-    if crop:
-        sizes = [max(min(has, fits), 1) for has, fits in zip((height, width), fitting)]
-        top, left = ((has - size) // 2 for has, size in zip((height, width), sizes))
-        return images[:, top : top + sizes[0], left : left + sizes[1]]
-    edges = [(max(has, fits) - has) // 2 for has, fits in zip((height, width), fitting)]
-    return jnp.pad(images, ((0, 0), (edges[0],) * 2, (edges[1],) * 2, (0, 0)), constant_values=fill_value)
 
 
 @_of_images()
