@@ -42,6 +42,7 @@ WORKLOADS = {
         Workload("accumulated", "accumulated", rows=12_800, batch_size=64),
         Workload("cnn", "cnn", rows=1_280, batch_size=64),
         Workload("gru", "gru", rows=640, batch_size=32),
+        Workload("transformer", "transformer", rows=64, batch_size=16),
         Workload("wide_and_deep_large", "wide_and_deep", rows=1_161_000, batch_size=32, base="wide_and_deep"),
     )
 }
@@ -104,6 +105,15 @@ def cnn(rng: np.random.Generator, rows: int) -> Arrays:
     return x, labels
 
 
+def transformer(rng: np.random.Generator, rows: int) -> Arrays:
+    """Tokens (rows, 128) from 0 to 63, and those that follow: three times out of four the one that the last two say."""
+    tokens = rng.integers(0, 64, (rows, 129), np.int32)
+    for at in range(2, 129):
+        told = (3 * tokens[:, at - 1] + tokens[:, at - 2]) % 64
+        tokens[:, at] = np.where(rng.random(rows) < 0.75, told, tokens[:, at])
+    return tokens[:, :-1], tokens[:, 1:]
+
+
 def normal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     return rng.standard_normal((rows, columns), np.float32) / np.float32(rows**0.5)
 
@@ -116,4 +126,5 @@ MAKERS = {
     "accumulated": regression,
     "gru": gru,
     "cnn": cnn,
+    "transformer": transformer,
 }

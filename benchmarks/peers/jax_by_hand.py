@@ -285,6 +285,37 @@ def gru_loss(parameters, x, target):
     return jnp.mean((x[-1] @ kernel + shift - target) ** 2)
 
 
+def transformer_init(rng, d=128):
+    norm = lambda: (np.ones(d, np.float32), np.zeros(d, np.float32))
+    table = lambda rows: rng.uniform(-0.05, 0.05, (rows, d)).astype(np.float32)
+    block = lambda: (norm(), [dense(rng, d, d) for _ in range(4)], norm(), dense(rng, d, 4 * d), dense(rng, 4 * d, d))
+    parameters = table(64), table(128), [block() for _ in range(4)], norm(), dense(rng, d, 64)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def layer_norm(x, scale, shift, epsilon=1e-3):
+    mean = x.mean(-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(((x - mean) ** 2).mean(-1, keepdims=True) + epsilon) * scale + shift
+
+
+def transformer_loss(parameters, tokens, following, heads=4):
+    """All but the attention is on a table of (tokens, features): products with three axes are slower backwards."""
+    (words, positions, blocks, norm, (kernel, bias)), (batch, time) = parameters, tokens.shape
+    x = (words[tokens] + positions).reshape(batch * time, -1)
+    mask = jnp.tril(jnp.ones((time, time), bool))
+    affine = lambda x, weights: x @ weights[0] + weights[1]
+    for norm1, (query, key, value, output), norm2, up, down in blocks:
+        y = layer_norm(x, *norm1)
+        q, k, v = (affine(y, weights).reshape(batch, time, heads, -1) for weights in (query, key, value))
+        scores = jnp.einsum("bthd,bshd->bhts", q, k) / q.shape[-1] ** 0.5
+        weights = jax.nn.softmax(jnp.where(mask, scores, -1e30))
+        x = x + affine(jnp.einsum("bhts,bshd->bthd", weights, v).reshape(x.shape), output)
+        x = x + affine(jax.nn.gelu(affine(layer_norm(x, *norm2), up), approximate=False), down)
+    log_probabilities = jax.nn.log_softmax(layer_norm(x, *norm) @ kernel + bias)
+    return -jnp.take_along_axis(log_probabilities, following.reshape(-1, 1), axis=1).mean()
+
+
 def gan_init(rng):
     both = [[dense(rng, 8, 32), dense(rng, 32, 16)], [dense(rng, 16, 32), dense(rng, 32, 1)]]
     states = [(p, jax.tree.map(np.zeros_like, p), jax.tree.map(np.zeros_like, p), np.float32(0)) for p in both]
@@ -321,5 +352,6 @@ MODELS = {
     "normalized": Model(normalized_init, normalized_step, None, gather_epoch=True),
     "cnn": Model(cnn_init, descent(cnn_loss, adam), cnn_loss, gather_epoch=False),
     "gru": Model(gru_init, descent(gru_loss, adam), None, gather_epoch=False),
+    "transformer": Model(transformer_init, descent(transformer_loss, adam), None, gather_epoch=False),
     "accumulated": Model(accumulated_init, descent(accumulated_loss, accumulated_update), None, gather_epoch=True),
 }

@@ -30,7 +30,7 @@ from pellucid.layers.dropout import (
     SpatialDropout3D,
 )
 from pellucid.layers.einsum_dense import EinsumDense
-from pellucid.layers.embedding import Embedding
+from pellucid.layers.embedding import Embedding, ReversibleEmbedding
 from pellucid.layers.lambda_layer import Lambda
 from pellucid.layers.masking import Masking
 from pellucid.layers.merging import (
@@ -95,6 +95,7 @@ from pellucid.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from pellucid.layers.spectral import SpectralNormalization
 from pellucid.layers.standardization import Normalization
 from pellucid.layers.wrapping import Bidirectional, TimeDistributed, Wrapper
 
@@ -215,6 +216,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
@@ -225,6 +227,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",
     "TimeDistributed",
