@@ -96,7 +96,7 @@ class SymbolicTensor:
 
     exist = False  # most programs make none, and need not look for them in every call
 
-    def __init__(self, shape: tuple, dtype: Any, step: Step | None = None, name: str | None = None):
+    def __init__(self, shape: tuple, dtype: Any = "float32", step: Step | None = None, name: str | None = None):
         SymbolicTensor.exist = True
         self.shape, self.dtype, self.step, self.name = tuple(shape), jax.dtypes.canonicalize_dtype(dtype), step, name
 
