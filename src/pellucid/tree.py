@@ -49,8 +49,11 @@ def flatten_with_path(structure: Any) -> list[tuple[tuple, Any]]:
         >>> tree.flatten_with_path({"a": [1, 2]})
         [(('a', 0), 1), (('a', 1), 2)]
     """
-    found, _ = jax.tree_util.tree_flatten_with_path(structure, is_leaf=_is_none)
-    return [(tuple(_key(entry) for entry in path), leaf) for path, leaf in found]
+    if not is_nested(structure):
+        return [((), structure)]
+    parts, _ = jax.tree_util.tree_flatten_with_path(structure, is_leaf=lambda part: part is not structure)
+    keys = range(len(parts)) if isinstance(structure, tuple) else [_key(path[0]) for path, _ in parts]
+    return [((key, *path), leaf) for key, (_, part) in zip(keys, parts) for path, leaf in flatten_with_path(part)]
 
 
 def _key(entry: Any) -> Any:

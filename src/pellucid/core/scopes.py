@@ -66,7 +66,10 @@ class StatelessScope:
         value = jnp.asarray(value, variable.dtype)
         if value.shape != tuple(variable.shape):
             raise ValueError(f"StatelessScope: variable {variable.path!r} has shape {tuple(variable.shape)}, its value {value.shape}.")
-        (self.state_mapping if self._frame is None else self._frame.values)[variable] = value
+        if self._frame is None:
+            self.state_mapping[variable] = value
+        else:
+            self._frame.write(variable, value)
 
     def get_current_value(self, variable: Variable) -> Any:
         """The value of a variable in the scope, also after its end; None where it has none there."""
