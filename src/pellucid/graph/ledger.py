@@ -24,10 +24,11 @@ class Reason(enum.Enum):
 
     FIRST = "first"
     INPUTS = "inputs changed"
+    LENGTH = "inputs of another length"
     ATTRIBUTE = "attribute changed"
     TRAINING = "branches on training"
-    SIZE = "asked for the batch size"
-    CONCRETE = "needs a concrete batch size"
+    SIZE = "asked for a size"
+    CONCRETE = "needs a concrete size"
     DROPPED = "graph was dropped"
     EAGER = "run_eagerly"
     USER = "called by the user"

@@ -375,7 +375,17 @@ class Machine:
     def _states_of_metrics(self) -> list[Variable]:
         return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]
 
-    def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
+    def form(
+        self,
+        purpose: str,
+        graph: Graph,
+        sizes: dict[str, int],
+        batch_size: int,
+        batches: int,
+        bytes_a_batch: int,
+        masked: bool,
+        each_step: bool,
+    ) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
         wanted: Any = 1 if each_step else "auto" if self.settings is None else self.settings.steps_per_execution
         for key, program in self._programs.items():
@@ -384,5 +394,5 @@ class Machine:
             if key[:2] == (purpose, graph) and wanted == "auto" and batches > 1 and fits:
                 return made
         return choose_form(
-            graph.cost(batch_size), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train" and not self.own_step(purpose)
+            graph.cost(sizes), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train" and not self.own_step(purpose)
         )

@@ -14,14 +14,16 @@ from pellucid.core.variable import Variable
 from pellucid.errors import DataError, ShapeError
 from pellucid.graph import cache
 from pellucid.graph.cache import GraphCache
-from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.graph import Graph
 from pellucid.graph.instantiate import InstantiationError
+from pellucid.graph.signature import BATCH
 from pellucid.training import nonfinite, steps
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source
 from pellucid.training.data.stream import JOINED, Kind
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
+from pellucid.training.own_step import pack
 from pellucid.training.programs import Form, Program
 from pellucid.training.reasons import coupled
 
@@ -74,6 +76,7 @@ class Runner:
         self.readings = self.machine.readings(self.purpose, None)
         with self.machine.noticing_no_change(self.readings):  # that a step makes weights is none
             self.graph: Graph = self._graph_for(self.batch_size)
+        self.sizes = self._sizes_of(self.graph, self.batch_size)
         self._programs.clear()
         self._versions = Layer.version, Variable.version
         if self.purpose == "predict" and self.batches > 1:
@@ -82,7 +85,7 @@ class Runner:
                 raise ShapeError(f"{self.caller}: an output has shape {odd}; expected the batch first, to join {self.batches} batches.")
         self.objective: Objective | None = None
         if self.purpose != "predict" and self.own is None:
-            outputs = self.graph.output_specs(self.batch_size)
+            outputs = self.graph.output_specs(self.sizes)
             self.objective = self._objective_for(outputs)
         if self.own is None:
             self.readings = self.machine.readings(self.purpose, self.objective)
@@ -93,7 +96,7 @@ class Runner:
                 self.why_not = self._why_not_pad(tail)
         self.pads = bool(tail) and self.why_not is None
         self.form = self.machine.form(
-            self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step
+            self.purpose, self.graph, self.sizes, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step
         )
         if self.source.streams and not self.form.loop:  # no dispatch waits for a second batch
             self.form = dataclasses.replace(self.form, capacity=1)
@@ -131,12 +134,17 @@ class Runner:
             return self.machine.own_graph(self.purpose, specs, rows, self.readings, self.caller)
         return self.machine.captures.graph_for(specs[0], rows, self.training, self.caller)
 
+    def _sizes_of(self, graph: Graph, rows: int) -> dict[str, int]:
+        """The value of each open size for so many rows."""
+        x, y, sample_weight = self._specs(rows)
+        return {BATCH: rows, **graph.sizes_of(x if self.own is None else pack(x, y, sample_weight))}
+
     def _specs(self, rows: int) -> tuple:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
 
     def _why_not_pad(self, tail: int) -> str | None:
         """None where the last batch can be filled up with repeated rows, exactly; else the reason."""
-        if not self.graph.serves(self.graph.signature, {BATCH: tail}, self.training):
+        if not self.graph.holds({**self.sizes, BATCH: tail}):
             return f"`{self.captures.of}` asks for the size of the batch"
         if self.own is not None and self.purpose != "predict":
             return f"`{self.own}` may compute with all its rows"
@@ -145,7 +153,7 @@ class Runner:
             return coupled(self.graph, coupling)
         if self.objective is None:
             return None
-        return steps.objective_coupling(self.objective, self.graph.output_specs(self.batch_size), self.data.y)
+        return steps.objective_coupling(self.objective, self.graph.output_specs(self.sizes), self.data.y)
 
     def plan(self) -> Plan:
         """How an epoch is cut."""
@@ -245,7 +253,8 @@ class Runner:
         graph, form = self.graph, self.form
         if block.batch_size != self.batch_size:  # the last batch at its own size
             graph = self._graph_for(block.batch_size)
-            form = self.machine.form(self.purpose, graph, block.batch_size, 1, 0, False, True)
+            sizes = self._sizes_of(graph, block.batch_size)
+            form = self.machine.form(self.purpose, graph, sizes, block.batch_size, 1, 0, False, True)
             rows = "1 row" if block.batch_size == 1 else f"{block.batch_size} rows"
             ran = f"; `{self.captures.of}` did not run" if graph is self.graph else ""
             because = f", because {self.why_not}" if self.why_not else ""
