@@ -216,3 +216,42 @@ def test_weights_of_an_open_size_are_refused():
 
     with pytest.raises(ValueError, match="None"):
         Net(lambda m, x, t: Flat()(x)).capture((None, None, 6))
+
+
+# ---- Rows ----
+
+APART = {
+    **SERVED,
+    "attention of a scan": lambda x: causal(scanned(x)),
+    "normalized": lambda x: (x - x.mean(-1, keepdims=True)) / (x.std(-1, keepdims=True) + 1),
+    "folded, normalized, unfolded": lambda x: jax.nn.softmax(x.reshape(-1, 6)).reshape(x.shape[0], x.shape[1], 6),
+    "pooled over time": lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 1), (1, 2, 1), "VALID"),
+    "looked up": lambda x: jnp.asarray(TABLE)[jnp.clip(x[..., 0].astype("int32"), 0, 9)],
+    "flattened": lambda x: x.reshape(x.shape[0], -1),
+}
+TOGETHER = {
+    "mean over rows": lambda x: x - x.mean(axis=0),
+    "mean over rows and time": lambda x: x - x.mean(axis=(0, 1)),
+    "times the batch": lambda x: x * x.shape[0],
+    "times batch and length": lambda x: x * (x.shape[0] * x.shape[1]),
+    "scan over rows and time": lambda x: lax.cumsum(x.reshape(-1, 6)).reshape(x.shape),
+    "rows as another axis": lambda x: jnp.einsum("btd,csd->bcts", x, x).sum(1),
+    "transposed and folded": lambda x: x.swapaxes(0, 1).reshape(-1, 6)[::1].reshape(x.shape) * 1,
+    "reversed": lambda x: x[::-1],
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("function", APART.values(), ids=APART)
+def test_rows_of_open_length_are_proved_independent(function, training):
+    graph = Net(lambda m, x, t: function(x)).capture((None, None, 6))
+    assert graph.coupling(training) is None
+    x, other = (jnp.asarray(normal(4, 7, 6, seed=s)) for s in (0, 1))
+    changed = jnp.concatenate([other[:1], x[1:2], other[2:]])
+    both = jax.jit(lambda *inputs: [graph.run(x, False)[0][1] for x in inputs], compiler_options=FAST)
+    np.testing.assert_allclose(*both(x, changed), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", TOGETHER.values(), ids=TOGETHER)
+def test_rows_of_open_length_that_meet_are_found(function):
+    assert Net(lambda m, x, t: function(x)).capture((None, None, 6)).coupling(False) is not None

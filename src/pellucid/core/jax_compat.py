@@ -125,6 +125,14 @@ def batch_symbol() -> Any:
     return open_symbol("batch")
 
 
+def symbols_in(size: Any) -> dict[str, Any]:
+    """The symbols of a size, as symbolic sizes by name."""
+    if not isinstance(size, SymbolicSize):
+        return {}
+    names = list(size._get_vars())
+    return dict(zip(names, export.symbolic_shape(", ".join(names), scope=size.scope), strict=True))
+
+
 def symbols_of(size: Any) -> set[str]:
     return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
 

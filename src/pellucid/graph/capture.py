@@ -223,30 +223,33 @@ def capture_layer(
         present = signature_of(inputs, batch_size)
         signature = present.opened(()) if signature is None else signature
         sizes = {BATCH: 32 if batch_size is None else batch_size, **{k: int(v) for k, v in (signature.sizes_in(present) or {}).items()}}
+        tried = [fixed]
         while True:
             started = time.perf_counter()
             try:
-                graph, seen = _attempt(layer, signature.fixed(fixed, sizes), sizes, training, strict, of_call)
+                graph, seen = _attempt(layer, signature.fixed(tried[-1], sizes), sizes, training, strict, of_call)
                 return graph, About(seen, time.perf_counter() - started)
             except Exception as error:
-                open_lengths = frozenset(signature.lengths) - fixed
-                more = _refused_names(error, open_lengths, batch_size is not None and BATCH not in fixed, guessed)
-                if not more:
+                lengths = frozenset(signature.lengths) - fixed
+                batch = frozenset({BATCH} if batch_size is not None and BATCH not in fixed else ())
+                more = _alone(error, lengths, batch, guessed and len(tried) == 1, tried)
+                if more is None:
                     raise
                 place, message = jax_compat.user_place(None, error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
-            fixed |= more
+            tried.append(more)
             if refused is not None:
-                refused(place, message, time.perf_counter() - started, fixed)
+                refused(place, message, time.perf_counter() - started, more)
 
 
-def _refused_names(error: Exception, lengths: frozenset[str], batch: bool, guessed: bool) -> frozenset[str]:
-    """The sizes that must be numbers in the next attempt; none where the error is not about sizes."""
+def _alone(
+    error: Exception, lengths: frozenset[str], batch: frozenset[str], guessed: bool, tried: list[frozenset[str]]
+) -> frozenset[str] | None:
+    """Which open sizes are numbers in the next attempt, after an error: those that it names, or else the lengths, then the batch."""
     if isinstance(error, CaptureError) or not (_may_be_about_sizes(error) or (guessed and lengths)):
-        return frozenset()
-    named = {word for word in re.findall(r"[a-z_0-9]+", str(error)) if word in lengths or (batch and word == BATCH)}
-    if lengths and named != {BATCH}:
-        return lengths
-    return frozenset({BATCH}) if batch else frozenset()
+        return None
+    named = {word for word in re.findall(r"[a-z_0-9]+", str(error)) if word in lengths | batch}
+    options = [batch, lengths | batch] if named == batch else [lengths, batch, lengths | batch]
+    return next((o | tried[0] for o in options if o and o | tried[0] not in tried), None)
 
 
 def _attempt(
