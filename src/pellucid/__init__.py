@@ -17,12 +17,14 @@ from pellucid import (
     ops,
     optimizers,
     random,
+    regularizers,
     saving,
     testing,
     utils,
 )
 from pellucid.core.frame import value_and_grad
 from pellucid.core.policies import DTypePolicy, FloatDTypePolicy
+from pellucid.core.rematerialization import RematScope
 from pellucid.core.variable import Variable
 from pellucid.errors import (
     CaptureBudgetError,
@@ -41,8 +43,9 @@ from pellucid.layers import Layer
 from pellucid.losses import Loss
 from pellucid.metrics import Metric
 from pellucid.models import Input, Model, Sequential, functionalize
-from pellucid.ops import print
+from pellucid.ops import print, remat
 from pellucid.optimizers import Optimizer
+from pellucid.regularizers import Regularizer
 from pellucid.utils.aliases import install_as_keras
 
 __version__ = "0.1.0"
@@ -64,6 +67,8 @@ __all__ = [
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
+    "RematScope",
+    "Regularizer",
     "Sequential",
     "ShapeError",
     "SideEffectError",
@@ -88,6 +93,8 @@ __all__ = [
     "optimizers",
     "print",
     "random",
+    "remat",
+    "regularizers",
     "saving",
     "testing",
     "utils",

@@ -232,6 +232,30 @@ def nested(x, positive):
     return ops.scan(turn, jnp.float32(0.0), x)
 
 
+def switched(x, positive):
+    index = jnp.asarray(positive, "int32") * 2
+    return ops.switch(index, [lambda: counter.assign(5.0) or x, lambda: x * 7, lambda: counter.assign_add(1.0) or x * counter])
+
+
+def computed_again(x, positive):
+    return ops.remat(lambda v, factor: (counter.assign_add(1.0) or v * counter) * factor)(x, 2)
+
+
+def rows_at_once(x, positive):
+    return ops.vectorized_map(lambda v: v * weight + counter, x)
+
+
+def combined(x, positive):
+    return ops.associative_scan(lambda a, b: a + b + weight, x)
+
+
+def remat_in_scan_in_cond(x, positive):
+    def turn(carry, v):
+        return ops.remat(lambda c: (counter.assign_add(v), c * weight + counter)[1])(carry), v
+
+    return ops.cond(positive, lambda: ops.scan(turn, jnp.float32(0.0), x), lambda: (jnp.float32(0.0), x))
+
+
 EXPECTED = {  # function: what plain Python gives for X: (outputs where positive, counter), (outputs where not, counter)
     branch: (([2.0, -4.0, 6.0], 1.0), ([0.0, -3.0, 2.0], 0.0)),
     branch_without_operands: (([1.0, -2.0, 3.0], 2.0), ([0.0, 0.0, 0.0], 0.0)),
@@ -243,6 +267,11 @@ EXPECTED = {  # function: what plain Python gives for X: (outputs where positive
     bounded_loop: (((3, [6.0, -12.0, 18.0]), 3.0),) * 2,
     mapped: (([1.0, -4.0, 9.0], 3.0),) * 2,
     nested: (((4.0, [10.0, 10.0, 20.0]), 20.0),) * 2,
+    switched: (([1.0, -2.0, 3.0], 1.0), ([1.0, -2.0, 3.0], 5.0)),
+    computed_again: (([2.0, -4.0, 6.0], 1.0),) * 2,
+    rows_at_once: (([3.0, -6.0, 9.0], 0.0),) * 2,
+    combined: (([1.0, 2.0, 8.0], 0.0),) * 2,
+    remat_in_scan_in_cond: (((8.0, [1.0, -2.0, 3.0]), 2.0), ((0.0, [1.0, -2.0, 3.0]), 0.0)),
 }
 
 

@@ -659,7 +659,7 @@ def test_a_class_whose_init_takes_no_name_is_made_from_its_config():
 
 
 def test_unknown_arguments_are_refused_by_name():
-    with pytest.raises(TypeError, match="Scale: unknown argument 'unit'. Layer takes name, dtype, trainable and autocast"):
+    with pytest.raises(TypeError, match="Scale: unknown argument 'unit'. Layer takes name, dtype, trainable, autocast and activity"):
         Scale(unit=3)
 
 

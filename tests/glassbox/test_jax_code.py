@@ -169,9 +169,10 @@ def expensive(x):
         input         Input         (None, 3)
         hidden        Dense         (None, 4)    <- input
         saving        saving        (None, 4)    <- hidden      -- as the line calls it
-        block/first   Dense         (None, 4)    <- saving
-        sin           sin           (None, 4)    <- block/first
-        out           Dense         (None, 1)    <- sin
+        remat         remat         (None, 4)    <- saving
+        block/first   Dense         (None, 4)    <- saving      -- in remat
+        sin           sin           (None, 4)    <- block/first -- in remat
+        out           Dense         (None, 1)    <- remat
         output        Output        (None, 1)    <- out
     """,
     uncalled=[],
@@ -196,11 +197,11 @@ class Remat(Model):
         input      Input     (None, 3)
         mean       mean      ()           <- input
         greater    greater   ()           <- mean
-        cond       cond      ()           <- greater          -- what decides
-        left       Dense     (None, 2)    <- input, cond
-        right      Dense     (None, 2)    <- input, cond
-        negative   negative  (None, 2)    <- right
-        output     Output    (None, 2)    <- left, negative
+        cond       cond      (None, 2)    <- greater, input
+        left       Dense     (None, 2)    <- input            -- in cond
+        right      Dense     (None, 2)    <- input            -- in cond
+        negative   negative  (None, 2)    <- right            -- in cond
+        output     Output    (None, 2)    <- cond
     """,
 )
 class LayersInACond(Model):

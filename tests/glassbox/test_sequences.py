@@ -59,11 +59,12 @@ class RecurrentByAPythonLoop(Model):
         input       Input      (None, 3, 2)
         zeros       zeros      (None, 4)
         swapaxes    swapaxes   (3, None, 2)    <- input
-        wx          Dense      (None, 4)       <- swapaxes      -- one turn of the loop
-        wh          Dense      (None, 4)       <- zeros
-        add         add        (None, 4)       <- wx, wh
-        tanh        tanh       (None, 4)       <- add
-        out         Dense      (None, 1)       <- tanh
+        scan        scan       (None, 4)       <- zeros, swapaxes
+        wx          Dense      (None, 4)       <- swapaxes      -- in scan: one turn of the loop
+        wh          Dense      (None, 4)       <- zeros         -- in scan
+        add         add        (None, 4)       <- wx, wh        -- in scan
+        tanh        tanh       (None, 4)       <- add           -- in scan
+        out         Dense      (None, 1)       <- scan
         output      Output     (None, 1)       <- out
     """,
     fit="fast",

@@ -209,27 +209,67 @@ def test_layers_called_under_vmap_keep_their_edges():
 
 
 @pytest.mark.parametrize(
-    "loop",
+    ("name", "loop"),
     [
-        lambda f, x: ops.scan(lambda c, _: (f(c), None), x, length=3)[0],
-        lambda f, x: ops.fori_loop(0, 3, lambda i, c: f(c), x),
-        lambda f, x: ops.map(lambda row: f(row[None])[0], x),
-        lambda f, x: ops.while_loop(lambda x: x.sum() < 9, f, x),
+        ("scan", lambda f, x: ops.scan(lambda c, _: (f(c), None), x, length=3)[0]),
+        ("scan", lambda f, x: jax.lax.scan(lambda c, _: (f(c), None), x, length=3)[0]),
+        ("fori_loop", lambda f, x: ops.fori_loop(0, 3, lambda i, c: f(c), x)),
+        ("map", lambda f, x: ops.map(f, x[:, None])[:, 0]),
+        ("while_loop", lambda f, x: ops.while_loop(lambda x: x.sum() < 9, f, x)),
+        ("remat", lambda f, x: ops.remat(f)(x)),
+        ("remat", lambda f, x: jax.checkpoint(f)(x)),
     ],
-    ids=["scan", "fori_loop", "map", "while_loop"],
 )
-def test_a_layer_in_a_loop_is_one_node(loop):
-    net = Net(lambda m, x, t: loop(m.cell, x), cell=layers.Dense(3))
+def test_a_layer_in_a_loop_is_one_node_inside_that_of_the_loop(name, loop, capsys):
+    net = Net(lambda m, x, t: m.out(loop(lambda c: m.cell(c) * 2, m.a(x))), a=layers.Dense(3), cell=layers.Dense(3), out=layers.Dense(1))
+    net.cell.build((None, 3))  # jax.lax.scan can build none
     graph = net.capture((None, 3))
-    assert [n.path for n in graph.calls] == ["cell"]
-    assert graph["cell"].connected_to and "cell" in (*graph["output"].connected_to, *graph[graph["output"].connected_to[0]].connected_to)
+    assert [n.path for n in graph.calls] == ["a", "cell", "out"]
+    nodes = [n.path for n in graph.nodes if n.kind != "getitem"]
+    assert nodes == ["a", name, "cell", "multiply", "out"]
+    assert [n.path for n in graph.children(name)] == ["cell", "multiply"]
+    assert [graph[path].depth for path in nodes] == [0, 0, 1, 1, 0]
+    assert (graph[name].kind, graph[name].results, graph["cell"].name) == (name, ["multiply"], "cell")
+    assert graph["multiply"].connected_to == ["cell"] and "multiply" not in graph["out"].connected_to
+    assert graph[name].flops >= graph["cell"].flops + graph["multiply"].flops > 0
+    assert graph[name].parameters == graph["cell"].parameters == 12
+    net.summary()
+    rows = [line[:15].rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert rows.index(f" · {name}") < rows.index("   cell (Dense)") < rows.index("   · multiply")
 
 
 def test_a_layer_in_both_branches_of_a_cond_has_a_node_for_each():
-    net = Net(lambda m, x, t: ops.cond(x.sum() > 0, lambda: m.a(x), lambda: m.b(x)), a=layers.Dense(3), b=layers.Dense(3))
+    net = Net(lambda m, x, t: ops.cond(x.sum() > 0, lambda: m.a(x), lambda: -m.b(x)), a=layers.Dense(3), b=layers.Dense(3))
     graph = net.capture((None, 3))
     assert [n.path for n in graph.calls] == ["a", "b"]
-    assert {("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")} <= edges_of(graph)
+    assert [n.path for n in graph.children("cond")] == ["a", "b", "negative"]
+    assert graph["cond"].results == ["a", "negative"]
+    edges = {("input", "sum"), ("sum", "greater"), ("greater", "cond"), ("input", "cond"), ("cond", "output")}
+    assert edges_of(graph) == edges | {("input", "a"), ("input", "b"), ("b", "negative")}
+
+
+def test_control_flow_in_control_flow_is_nested():
+    def call(m, x, t):
+        turn = lambda c, _: (ops.remat(m.cell)(c), None)
+        branches = [lambda: ops.scan(turn, x, length=3)[0], lambda: -m.b(x), lambda: x]
+        return ops.switch(x.argmax(), branches)
+
+    graph = Net(call, cell=Block(3), b=layers.Dense(3)).capture((None, 3))
+    depths = {n.path: n.depth for n in graph.nodes}
+    expected = {"argmax": 0, "switch": 0, "scan": 1, "remat": 2, "cell": 3, "b": 1, "negative": 1}
+    assert {path: depths.get(path) for path in expected} == expected
+    assert all(depth == 4 for path, depth in depths.items() if path.startswith("cell/"))
+    assert graph["scan"].outputs == graph["remat"].outputs == graph["switch"].outputs  # not the state that goes along
+    assert "switch" in graph["output"].connected_to
+
+
+def test_a_layer_of_a_remat_scope_is_shown_as_any_other():
+    with pellucid.RematScope("full"):
+        block = Block(3)
+    graph = Net(lambda m, x, t: m.block(x), block=block).capture((None, 3))
+    usual = Net(lambda m, x, t: m.block(x), block=Block(3)).capture((None, 3))
+    assert [(n.path, n.kind, n.depth) for n in graph.nodes] == [(n.path, n.kind, n.depth) for n in usual.nodes]
+    assert edges_of(graph) == edges_of(usual)
 
 
 # ---- Outputs ----

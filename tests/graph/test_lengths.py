@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 
 from pellucid import layers, ops
+from pellucid.core.equation import equation
 from pellucid.graph.ledger import Reason
 from tests.graph.helpers import FAST, Net, normal, spec
 
@@ -255,3 +256,17 @@ def test_rows_of_open_length_are_proved_independent(function, training):
 @pytest.mark.parametrize("function", TOGETHER.values(), ids=TOGETHER)
 def test_rows_of_open_length_that_meet_are_found(function):
     assert Net(lambda m, x, t: function(x)).capture((None, None, 6)).coupling(False) is not None
+
+
+@equation
+def repeated(x, times, factor=1):
+    return jnp.repeat(x, 2, axis=1)[:, :times] * factor
+
+
+def test_a_size_is_an_option_of_an_equation():
+    graph = Net(lambda m, x, t: repeated(x, x.shape[1], factor=2)).capture((None, None, 6))
+    x = jnp.asarray(normal(2, 5, 6))
+    np.testing.assert_allclose(graph.run(x, False)[0], repeated(x, 5, 2))
+    outer = Net(lambda m, x, t: graph.run(x[:, 1:], False)[0]).capture((None, None, 6))
+    np.testing.assert_allclose(outer.run(x, False)[0], repeated(x[:, 1:], 4, 2))
+    assert outer.coupling(False) is None

@@ -35,6 +35,8 @@ class Case:
         config: whether its config is plain data that both libraries read; False for functions of the test's own.
         weights: whether random weights may be given to it.
         close: tolerances.
+        couples: whether one row may influence another, in inference too: it adds penalties.
+        slow: whether it is tested with the slow tests: a variant of another case.
     """
 
     make: Callable[[Any], Any]
@@ -45,6 +47,8 @@ class Case:
     config: bool = True
     weights: bool = True
     close: dict[str, float] = dataclasses.field(default_factory=lambda: {"rtol": 1e-5, "atol": 1e-5})
+    couples: bool = False
+    slow: bool = False
 
     @property
     def rows(self) -> int:

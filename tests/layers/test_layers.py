@@ -27,6 +27,7 @@ WRONG = {
     "Add of one array": (lambda: layers.Add()(TABLE), ["list"]),
     "Dropout of everything": (lambda: layers.Dropout(1.2), ["rate=1.2"]),
     "Normalization of half": (lambda: layers.Normalization(mean=1.0), ["mean", "variance"]),
+    "Normalization with both": (lambda: layers.Normalization(mean=1.0, variance=2.0).adapt(TABLE), ["adapt", "were given"]),
     "Normalization of strings": (lambda: layers.Normalization().adapt(np.array([["a"]])), ["adapt"]),
     "Normalization of nothing": (lambda: layers.Normalization().adapt(TABLE[:0]), ["adapt", "(0, 6)"]),
     "Dense of no units": (lambda: layers.Dense(-1), ["units=-1"]),

@@ -1,123 +1,26 @@
-"""Every function that has Keras's name gives Keras's numbers, with the defaults that Keras has."""
+"""Every function that has Keras's name takes Keras's arguments and gives Keras's numbers, with the defaults that Keras has."""
 
+import inspect
+
+import jax
 import keras
 import numpy as np
 import pytest
+from jax import export
 
 import pellucid
 from pellucid import ops
+from tests.ops.case import SQUARE
+from tests.ops.tables import CALLS, STAY
 
-RANDOM = np.random.default_rng(0)
-X = RANDOM.normal(size=(3, 4)).astype("float32")
-Z = RANDOM.normal(size=(3, 4)).astype("float32")
-SQUARE = RANDOM.normal(size=(4, 4)).astype("float32")
-UNIT = np.tanh(X)
-LARGE = np.abs(X) + 1
-CUBE = RANDOM.normal(size=(2, 3, 4)).astype("float32")
-INTS = np.array([[3, -1, 2], [0, 5, -7]], "int32")
-BOOLS = X > 0
-VECTOR = X[0]
-HEADS = RANDOM.normal(size=(2, 4, 4, 4)).astype("float32")  # batch, steps, heads, features
-MASK4 = np.array([[True, False, True, True], [True, True, False, False]])[:, None, None]
-MASK = MASK4[..., :2]
-ODD = np.array([1.0, np.nan, np.inf, -np.inf], "float32")
-
-
-def each(names, calls):
-    return {name: calls for name in names.split()}
-
-
-TWO = [((X, Z), {}), ((X, Z[0]), {}), ((X, 2.0), {})]
-REDUCED = [((CUBE,), {}), ((CUBE,), {"axis": (0, 2)}), ((CUBE,), {"axis": 1, "keepdims": True})]
-# name: calls, each (arguments, options)
-CALLS = {
-    **each("abs absolute ceil cos cosh exp expm1 floor negative sign sin sinh square tan tanh", [((X,), {})]),
-    **each("arcsin arccos arctanh arctan arcsinh erf", [((UNIT,), {})]),
-    **each("log log10 log1p log2 sqrt rsqrt reciprocal arccosh", [((LARGE,), {})]),
-    **each("real imag conj copy ones_like zeros_like ravel ndim size shape", [((X,), {})]),
-    **each("relu6 selu sigmoid silu swish log_sigmoid softplus celu elu gelu glu relu leaky_relu", [((2 * X,), {})]),
-    **each("softmax log_softmax", [((X,), {}), ((CUBE,), {"axis": 1})]),
-    **each("isfinite isinf isnan nan_to_num", [((ODD,), {})]),
-    **each("add subtract multiply maximum minimum arctan2 logaddexp", TWO),
-    **each("divide true_divide floor_divide mod", [((X, LARGE), {}), ((INTS, 2), {})]),
-    **each("equal not_equal less less_equal greater greater_equal", [((INTS, 2), {}), ((X, Z), {})]),
-    **each("logical_and logical_or logical_xor", [((BOOLS, ~BOOLS), {}), ((BOOLS, BOOLS[0]), {})]),
-    **each("max min amax amin mean std var sum prod", REDUCED),
-    **each("all any", [((BOOLS,), {}), ((BOOLS,), {"axis": 1})]),
-    **each("argmax argmin", [((X,), {}), ((X,), {"axis": 1}), ((X,), {"axis": 0, "keepdims": True})]),
-    **each("cumsum cumprod", [((X,), {}), ((X,), {"axis": 1})]),
-    **each("matmul dot inner", [((X, SQUARE), {}), ((VECTOR, VECTOR), {})]),
-    **each("tril triu", [((SQUARE,), {}), ((SQUARE,), {"k": 1})]),
-    **each("ones zeros", [(((2, 3),), {}), ((2,), {"dtype": "int32"})]),
-    **each("hstack vstack", [(([X, Z],), {})]),
-    "append": [((X, Z), {}), ((X, Z), {"axis": 0})],
-    "arange": [((5,), {}), ((1, 7, 2), {}), ((0.0, 1.0, 0.25), {})],
-    "argsort": [((X,), {}), ((X,), {"axis": 0})],
-    "array": [(([1.0, 2.0],), {}), (([1, 2],), {}), ((X.astype("float64"),), {}), ((True,), {})],
-    "average": [((X,), {}), ((X,), {"axis": 1, "weights": LARGE[0]})],
-    "broadcast_to": [((VECTOR, (3, 4)), {})],
-    "cast": [((X, "int32"), {}), ((INTS, "float32"), {}), ((X, "bool"), {})],
-    "clip": [((X, -0.5, 0.5), {})],
-    "concatenate": [(([X, Z],), {}), (([X, Z],), {"axis": -1})],
-    "convert_to_numpy": [((X,), {})],
-    "convert_to_tensor": [((X.astype("float64"),), {}), (([1, 2],), {}), ((1.5,), {}), ((INTS, "float32"), {})],
-    "count_nonzero": [((INTS,), {}), ((INTS,), {"axis": 1})],
-    "cross": [((X[:, :3], Z[:, :3]), {})],
-    "diag": [((VECTOR,), {}), ((SQUARE,), {"k": 1})],
-    "diagonal": [((SQUARE,), {}), ((SQUARE,), {"offset": -1})],
-    "diff": [((X,), {}), ((X,), {"n": 2, "axis": 0})],
-    "digitize": [((X, np.array([-1.0, 0.0, 1.0], "float32")), {})],
-    "dot_product_attention": [
-        ((HEADS, HEADS, HEADS), {}),
-        ((HEADS, HEADS, HEADS), {"is_causal": True}),
-        ((HEADS, HEADS, HEADS), {"scale": 2.0, "bias": HEADS[:1, :1]}),
-        ((HEADS, HEADS[:, :2], HEADS[:, :2]), {"mask": MASK, "is_causal": True}),
-        ((HEADS, HEADS[:, :, :2], HEADS[:, :, :2]), {"mask": MASK4}),
-    ],
-    "einsum": [(("ij,kj->ik", X, Z), {})],
-    "expand_dims": [((X, 1), {}), ((X, (0, -1)), {})],
-    "eye": [((3,), {}), ((2, 3), {"k": 1})],
-    "flip": [((X,), {}), ((X,), {"axis": 1})],
-    "full": [(((2, 2), 3.0), {})],
-    "full_like": [((X, 3), {})],
-    "identity": [((3,), {})],
-    "is_tensor": [((X,), {})],
-    "isclose": [((X, X + 1e-9), {})],
-    "linspace": [((0.0, 1.0, 5), {}), ((0.0, 1.0), {"num": 4, "endpoint": False})],
-    "logical_not": [((BOOLS,), {})],
-    "logsumexp": [((X,), {}), ((X,), {"axis": 1, "keepdims": True})],
-    "median": [((X,), {}), ((X,), {"axis": 0})],
-    "meshgrid": [((VECTOR, VECTOR[:2]), {})],
-    "moveaxis": [((CUBE, 0, -1), {})],
-    "nonzero": [((INTS,), {})],
-    "one_hot": [((np.array([0, 2, 1]), 3), {}), ((np.array([0, 3]), 3), {"axis": 0})],
-    "outer": [((VECTOR, VECTOR), {})],
-    "pad": [((X, 1), {}), ((X, ((0, 1), (2, 0))), {"constant_values": 5.0}), ((X, 1), {"mode": "reflect"})],
-    "power": [((LARGE, X), {}), ((INTS, 2), {})],
-    "quantile": [((X, 0.3), {}), ((X, np.array([0.1, 0.5], "float32")), {"axis": 1})],
-    "repeat": [((X, 2), {}), ((X, 2), {"axis": 0})],
-    "reshape": [((X, (2, -1)), {})],
-    "roll": [((X, 2), {}), ((X, 1), {"axis": 1})],
-    "round": [((10 * X,), {}), ((10 * X,), {"decimals": 1})],
-    "sort": [((X,), {}), ((X,), {"axis": 0})],
-    "split": [((X, 2), {"axis": 1}), ((X, [1, 3]), {"axis": 1}), ((X, 3), {})],
-    "squeeze": [((X[:, None],), {}), ((X[None, :, None],), {"axis": 0})],
-    "stack": [(([X, Z],), {}), (([X, Z],), {"axis": -1})],
-    "stop_gradient": [((X,), {})],
-    "swapaxes": [((CUBE, 0, 2), {})],
-    "take": [((X, np.array([0, 2])), {}), ((X, np.array([0, 2])), {"axis": 1}), ((X, np.array([-1])), {"axis": 0})],
-    "take_along_axis": [((X, np.argsort(X, 1)), {"axis": 1})],
-    "tensordot": [((CUBE, CUBE), {"axes": [[1, 2], [1, 2]]}), ((X, SQUARE), {"axes": 1})],
-    "tile": [((X, (2, 1)), {}), ((X, 2), {})],
-    "top_k": [((X, 2), {})],
-    "trace": [((SQUARE,), {}), ((SQUARE,), {"offset": 1})],
-    "transpose": [((CUBE,), {}), ((CUBE, (1, 0, 2)), {})],
-    "tri": [((3,), {}), ((2, 3), {"k": 1})],
-    "unstack": [((X,), {}), ((X,), {"axis": 1})],
-    "vdot": [((X, Z), {})],
-    "where": [((BOOLS, X, Z), {}), ((BOOLS, X, 0.0), {})],
-}  # fmt: skip
-TAKE_FUNCTIONS = {"cond", "scan", "while_loop", "fori_loop", "map"}  # tests/ops/test_control.py
+ELSEWHERE = {
+    *("cond", "switch", "scan", "associative_scan", "while_loop", "fori_loop", "map", "vectorized_map"),  # test_control.py
+    *("conv", "conv_transpose", "depthwise_conv", "separable_conv"),  # test_windows.py
+    *("max_pool", "average_pool", "adaptive_max_pool", "adaptive_average_pool"),
+    *("custom_gradient", "jvp", "dtype", "sparsemax", "vectorize"),  # test_functions.py
+    *("empty", "empty_like"),
+}
+SHARED = sorted({name for name in ops.__all__ if callable(getattr(keras.ops, name, None))})
 
 
 def arrays(result):
@@ -135,12 +38,69 @@ def test_function_gives_the_numbers_of_keras(name):
 
 
 def test_every_function_that_keras_has_too_is_in_the_table():
-    shared = {name for name in ops.__all__ if hasattr(keras.ops, name) and callable(getattr(ops, name))}
-    assert shared - TAKE_FUNCTIONS - {"empty"} == set(CALLS)
+    assert set(SHARED) - ELSEWHERE == set(CALLS)
 
 
 def test_public_names_are_functions():
     assert not [name for name in ops.__all__ if not callable(getattr(ops, name))]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_arguments_have_the_names_and_the_order_that_keras_gives_them(name):
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    ours, theirs = (
+        [n for n, p in inspect.signature(getattr(side, name)).parameters.items() if p.kind not in kinds] for side in (ops, keras.ops)
+    )
+    assert ours[: len(theirs)] == theirs
+
+
+def symbolic(args, options):
+    """The arrays with rows among the arguments, as types with a batch of unknown size; None where a call is about the rows themselves."""
+    arrays = {key: a for key, a in [*zip("0123456789", args), *options.items()] if isinstance(a, np.ndarray) and a.ndim > 1}
+    rows = {a.shape[0] for a in arrays.values()} - {1}
+    if "0" not in arrays or len(rows) > 1 or options.get("axis", 1) in (0, None):
+        return None
+    (batch,) = export.symbolic_shape("batch")
+    opened = {key: a for key, a in arrays.items() if a.shape[0] != 1}
+    return {key: jax.ShapeDtypeStruct((batch, *a.shape[1:]), jax.dtypes.canonicalize_dtype(a.dtype)) for key, a in opened.items()}
+
+
+def filled(args, options, given):
+    """The arguments with what is given for some of them."""
+    return [given.get(str(i), a) for i, a in enumerate(args)], {name: given.get(name, value) for name, value in options.items()}
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - STAY))
+def test_function_takes_a_batch_of_unknown_size(name):
+    def call(args, options):
+        return getattr(ops, name)(*args, **options)
+
+    for args, options in CALLS[name]:
+        specs = symbolic(args, options)
+        if specs is not None:
+            jax.eval_shape(lambda given, args=args, options=options: call(*filled(args, options, given)), specs)
+
+
+def test_lists_and_names_of_arguments_are_taken():
+    assert float(ops.sum(x=[1, 2, 3])) == 6 and float(ops.mean([1.0, 3.0], None, False)) == 2
+    assert ops.reshape(x=[1, 2], newshape=(2, 1)).shape == (2, 1)
+    assert ops.add(x1=[1, 2], x2=1).tolist() == [2, 3]
+    assert ops.sum(np.ones((2, 2)), where=np.eye(2, dtype=bool)) == 2  # what only JAX has
+    symbolic = ops.matmul(x1=pellucid.Input((3,)), x2=np.ones((3, 2)))
+    assert symbolic.shape == (None, 2)
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda: ops.add(1, 2, 3), r"add\(\) takes 2 arguments by position \(x1, x2\), but got 3"),
+        (lambda: ops.add(1, x1=2), r"add\(\) got 'x1' both by position and by name"),
+        (lambda: ops.add(x2=2), r"add\(\) misses 'x1'; its arguments are \(x1, x2\)"),
+    ],
+)
+def test_wrong_arguments_are_named(call, says):
+    with pytest.raises(TypeError, match=says):
+        call()
 
 
 def test_variables_stand_for_arrays():

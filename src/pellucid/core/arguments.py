@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, jax_compat
+from pellucid.core import dtypes, explain, jax_compat, masks
 from pellucid.core.arrays import array_seen
 from pellucid.core.weakly import cached_weakly
 from pellucid.errors import ShapeError
@@ -22,6 +22,7 @@ class Takes:
     """What a ``call`` takes, apart from inputs."""
 
     names: tuple[str, ...]
+    masks: tuple[str, ...]
     training: bool
     training_index: int | None
     default_training: Any
@@ -35,11 +36,36 @@ def parameters_of(call: Callable) -> Takes:
     passes_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
     default = None if found is None or found.default is inspect.Parameter.empty else found.default
     index = positional.index("training") if "training" in positional else None
-    return Takes(tuple(positional), found is not None or passes_on, index, default)
+    masks = tuple(p.name for p in parameters if p.name == "mask" or p.name.endswith("_mask"))
+    return Takes(tuple(positional), masks, found is not None or passes_on, index, default)
 
 
 def named_arguments(layer: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
     return {**dict(zip(parameters_of(type(layer).call).names, args, strict=False)), **kwargs}
+
+
+def with_masks(layer: Any, args: tuple, kwargs: dict) -> tuple[dict, Any]:
+    """(kwargs with the masks that ``call`` takes, the mask of the first argument).
+
+    An argument ``mask`` gets that of the first argument, and ``query_mask`` that of ``query``, where none is given.
+    """
+    takes, named = parameters_of(type(layer).call), named_arguments(layer, args, kwargs)
+    first = next((value for name, value in named.items() if name != "training"), None)
+    for name in takes.masks:
+        about = first if name == "mask" else named.get(name.removesuffix("_mask"))
+        found = masks.masks_of(about) if named.get(name) is None else None
+        if masks.any_in(found) and name not in takes.names[: len(args)]:
+            kwargs = {**kwargs, name: found}
+        elif name == "mask" and named.get(name) is None and hasattr(first, "ndim"):
+            lost = masks.ended_at(first)
+            if lost is not None:
+                explain.warn(
+                    f"{type(layer).__name__} {layer.path!r} takes a mask, but that of its input ended at {lost}: jax.numpy and plain "
+                    "operators know of no masks, so that padding counts as data. Use the function of pellucid.ops there (ops.add for +), "
+                    "or a layer, or hand on mask=…."
+                )
+    given = named_arguments(layer, args, kwargs).get("mask") if "mask" in takes.masks else None
+    return kwargs, masks.masks_of(first) if given is None else given
 
 
 def code_of(function: Callable) -> Any:
@@ -66,7 +92,7 @@ def cast(tree: Any, dtype: Any) -> Any:
 
     if dtype is None or not any(map(differs, jax.tree.leaves(tree))):
         return tree
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if differs(leaf) else leaf, tree)
+    return jax.tree.map(lambda leaf: masks.carried(leaf, leaf.astype(dtype)) if differs(leaf) else leaf, tree)
 
 
 def shapes_of(tree: Any) -> Any:

@@ -16,8 +16,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, masks
 from pellucid.core.growing import Growing
 from pellucid.errors import CaptureError
 
@@ -38,15 +39,24 @@ class Frame:
             are asked.
         observer: is told of layer calls (a capture), or None: then that of the frame outside.
         cache: key of JAX's caches inside; in a capture each frame has its own, as a jit of the user's bakes in what it reads.
+        takes_losses: whether losses that layers add stay in it, for the frame's owner to hand on.
     """
 
-    def __init__(self, values: dict | None = None, missing: Callable | None = None, observer: Any = None, cache: Any = None):
+    def __init__(
+        self,
+        values: dict | None = None,
+        missing: Callable | None = None,
+        observer: Any = None,
+        cache: Any = None,
+        takes_losses: bool = False,
+    ):
         self.values: dict = dict(values or {})
         self.written: dict = {}
         self._cast: dict[tuple[Any, Any], Any] = {}  # what was read as another data type: a weight is cast once
         self.losses: dict[Any, list] = {}  # that layers have added in it, where nobody observes
         self.missing = missing
         self.observer = observer
+        self.takes_losses = takes_losses
         self.trace: object = None
         self.outer: Frame | None = None
         self.cache = cache
@@ -183,18 +193,19 @@ class Traced:
     Args:
         function: that is run.
         specs: structures of ``ShapeDtypeStruct``s.
-        observer: a capture, which is told of layer calls; losses that layers add to it follow the outputs.
+        observer: a capture, which is told of layer calls; what it gives at its ``end``, such as losses, follows the outputs.
+        takes_losses: whether losses that layers add are the function's own, to be among its outputs.
     """
 
-    def __init__(self, function: Callable, *specs: Any, observer: Any = None):
+    def __init__(self, function: Callable, *specs: Any, observer: Any = None, takes_losses: bool = False):
         def run(*args: Any) -> Any:
-            with Frame(missing=bind_read, observer=observer) as frame:
+            with Frame(missing=bind_read, observer=observer, takes_losses=takes_losses) as frame:
                 if observer is not None:
                     observer.frame = frame
                 leaves, self.tree = jax.tree.flatten(function(*args))
-                losses = observer.take_losses() if observer is not None else []
+                more = observer.end() if observer is not None else []
                 self.writes[:] = frame.written
-                return [*leaves, *losses, *(frame.values[v] for v in self.writes)]
+                return [*leaves, *more, *(frame.values[v] for v in self.writes)]
 
         self.writes: list[Any] = []
         self.jaxpr = jax.make_jaxpr(run)(*specs)
@@ -204,6 +215,11 @@ class Traced:
     def reads(self) -> list[Any]:
         """The variables read, in the order of their first reads."""
         return list(dict.fromkeys(e.params["variable"] for e in jax_compat.parts(self.jaxpr).eqns if e.primitive is read_variable_p))
+
+    @property
+    def output_types(self) -> list[Any]:
+        """Of what the function returns, without what it writes."""
+        return [v.aval for v in jax_compat.parts(self.jaxpr).outvars[: self.tree.num_leaves]]
 
     @property
     def has_effects(self) -> bool:
@@ -240,8 +256,17 @@ def _evaluate(jaxpr: Any, args: Sequence[Any]) -> list[Any]:
 
 def choose(predicate: Any, if_true: Callable, if_false: Callable, *operands: Any) -> Any:
     """``lax.cond`` over stateful functions: what one branch writes, the other hands on unchanged."""
+    return _select(lambda branches, *given: jax.lax.cond(predicate, *branches, *given), [if_true, if_false], operands)
+
+
+def choose_by_index(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+    """``lax.switch`` over stateful functions, likewise."""
+    return _select(lambda branches, *given: jax.lax.switch(index, branches, *given), branches, operands)
+
+
+def _select(select: Callable, functions: Sequence[Callable], operands: Any) -> Any:
     operands = jax.tree.map(lambda x: jnp.asarray(x.value if hasattr(x, "unframed_value") else x), operands)
-    branches = [Traced(f, *operands) for f in (if_true, if_false)]
+    branches = [Traced(f, *operands) for f in functions]
     writes = list(dict.fromkeys(v for b in branches for v in b.writes))
     before = [v.read() for v in writes]
 
@@ -252,7 +277,7 @@ def choose(predicate: Any, if_true: Callable, if_false: Callable, *operands: Any
 
         return run
 
-    outputs, after = jax.lax.cond(predicate, *map(branch, branches), before, *operands)
+    outputs, after = select([branch(b) for b in branches], before, *operands)
     for variable, value in zip(writes, after, strict=True):
         variable.assign(value)
     return outputs
@@ -291,12 +316,13 @@ def value_and_grad(function: Callable, variables: Sequence[Any], has_aux: bool =
                 out = compute(*args, **kwargs)
                 loss, aux = out if has_aux else (out, None)
                 writes[:], layers[:] = frame.written, frame.losses
-                return loss, (aux, [frame.values[v] for v in writes], list(frame.losses.values()))
+                return loss, (aux, masks.taken(aux), [frame.values[v] for v in writes], list(frame.losses.values()))
 
-        (loss, (aux, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
+        (loss, (aux, found, new, losses)), grads = jax.value_and_grad(pure, has_aux=True)([v.read() for v in variables])
         for variable, value in zip(writes, new, strict=True):
             variable.assign(value)
         keep_losses(dict(zip(layers, losses, strict=True)))
+        masks.put_back(aux, found)
         return ((loss, aux) if has_aux else loss), grads
 
     return run
@@ -329,3 +355,89 @@ def loop(run: Callable, turn: Callable, init: Any, xs: Any) -> tuple[Any, Any]:
     for variable, value in zip(written, after, strict=True):
         variable.assign(value)
     return carry, ys
+
+
+def checkpoint(
+    function: Callable, args: tuple, kwargs: dict, policy: Callable | None = None, worth: Callable[[Sequence[Any]], bool] | None = None
+) -> Any:
+    """``jax.checkpoint`` of a call of a stateful function. What it computes again begins from the same state: it draws the same.
+
+    Args:
+        function: may read and write variables, and call layers.
+        args: of the call, as ``kwargs``: what is no array is handed on as it is.
+        policy: which values are kept all the same; see ``jax.checkpoint_policies``.
+        worth: whether to do so at all, for outputs of the given types.
+    """
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    is_array = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    arrays = [jnp.asarray(leaf) for leaf, is_one in zip(leaves, is_array, strict=True) if is_one]
+    layers: list = []
+
+    def call(masked: dict, *arrays: Any) -> tuple:
+        masks.put_back(arrays, masked)
+        given = iter(arrays)
+        args, kwargs = jax.tree.unflatten(tree, [next(given) if is_one else leaf for leaf, is_one in zip(leaves, is_array, strict=True)])
+        outputs, inside = function(*args, **kwargs), _active.get()
+        layers[:] = inside.losses  # type: ignore[union-attr]
+        return outputs, masks.taken(outputs), list(inside.losses.values())  # type: ignore[union-attr]
+
+    given = (masks.taken(arrays), *arrays)
+    traced = Traced(call, *jax.tree.map(jax.typeof, given), takes_losses=True)
+
+    def run(before: list, *given: Any) -> tuple:
+        with Frame(dict(zip(traced.writes, before, strict=True))):
+            outputs, new = traced(*given)
+            return outputs, [new[v] for v in traced.writes]
+
+    kept = worth is not None and not worth(traced.output_types)
+    again = run if kept else jax.checkpoint(run, policy=policy)
+    (outputs, masked, losses), after = again([v.read() for v in traced.writes], *given)
+    masks.put_back(outputs, masked)
+    for variable, value in zip(traced.writes, after, strict=True):
+        variable.assign(value)
+    for layer, added in zip(layers, losses, strict=True):
+        layer.add_loss(added)
+    return outputs
+
+
+def over_rows(function: Callable, elements: Any) -> Any:
+    """``jax.vmap`` of a stateful function. It draws from seeds of its own for each row, and writes nothing else.
+
+    Raises:
+        CaptureError: where it assigns a variable, which each row would give another value.
+    """
+    traced = Traced(function, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), elements))
+    lost = next((v for v in traced.writes if not getattr(v, "is_seed", False)), None)
+    if lost is not None:
+        raise CaptureError(
+            f"variable {lost.path!r} is assigned inside vectorized_map, where each row would give it another value. Use ops.map, which "
+            "takes one row after the other, or return the values and assign what you make of them outside."
+        )
+    seeds = [_seed_of_each(v, jax.tree.leaves(elements)[0].shape[0]) for v in traced.writes]
+
+    def run(seeds: list, x: Any) -> Any:
+        with Frame(dict(zip(traced.writes, seeds, strict=True))):
+            return traced(x)[0]
+
+    return jax.vmap(run)(seeds, elements)
+
+
+def _seed_of_each(state: Any, rows: Any) -> jax.Array:
+    """A state for each row, from one draw of the seed whose state is given."""
+    now = state.read()
+    state.assign(now + np.array([0, 1], np.uint32))
+    key = jax.random.wrap_key_data(now, impl="threefry2x32")
+    return jax.vmap(lambda row: jax.random.key_data(jax.random.fold_in(key, row)))(jnp.arange(rows))
+
+
+def without_writes(function: Callable, where: str) -> Callable:
+    """A function that may read variables, but raises where it assigns one."""
+
+    def run(*args: Any) -> Any:
+        with Frame() as inside:
+            outputs = function(*args)
+            if inside.written:
+                raise CaptureError(f"variable {next(iter(inside.written)).path!r} is assigned inside {where}: assign it outside.")
+            return outputs
+
+    return run

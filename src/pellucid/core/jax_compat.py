@@ -63,6 +63,17 @@ def computes_now() -> bool:
     return isinstance(core.trace_ctx.trace, core.EvalTrace)
 
 
+def made_from(tracer: Any) -> tuple[list[Any], Place | None]:
+    """(the traced values that one was computed from, by one equation, and the user's line of that).
+
+    Nothing for inputs, for what a layer gave, and where this version of JAX does not tell.
+    """
+    eqn = getattr(tracer, "parent", None)
+    if eqn is None or eqn.primitive.name == "name":
+        return [], None
+    return list(getattr(eqn, "in_tracers", ())), place_of(eqn.source_info.traceback)
+
+
 def new_user_context() -> Any:
     """A key of JAX's caches that is ours: a capture shares no cached jit with eager runs or other captures."""
     return jax.make_user_context(None)

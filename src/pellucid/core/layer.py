@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, explain, frame, jax_compat, mode, naming, policies, registry, serialization, symbolic
-from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of
+from pellucid.core import dtypes, explain, frame, jax_compat, masks, mode, naming, policies, registry, serialization, symbolic
+from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of, with_masks
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
 from pellucid.core.precision import Precision
@@ -43,6 +43,8 @@ class Layer(Precision):
     """A function with weights. Write ``__init__`` (stores), ``build`` (makes weights) and ``call`` (computes).
 
     Args:
+        activity_regularizer: name, callable or None: the penalty on the outputs, divided by the number of rows, that each call adds to
+            the loss; see ``pellucid.regularizers``.
         name: by default the class's name in snake case, made unique.
         dtype: of weights and computation, such as "float32"; or a policy or its name, such as "mixed_bfloat16"; by default
             ``pellucid.config.dtype_policy()``.
@@ -62,6 +64,7 @@ class Layer(Precision):
 
     version = 0  # counts attribute writes of all layers: a dispatch compares one integer
     _losses_exist = False
+    activity_regularizer: Any = None
     supports_masking = False  # whether a mask of the inputs goes on to the outputs; True for a class with a compute_mask
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
@@ -73,12 +76,25 @@ class Layer(Precision):
             Hooks.layer_made(layer)
         return layer
 
-    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True, autocast: bool = True, **unknown: Any):
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **unknown: Any,
+    ):
         if unknown:
             raise TypeError(
-                f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype, trainable and autocast."
+                f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype, trainable, autocast and "
+                "activity_regularizer."
             )
         state = self._state
+        # an attribute even where it is None, so that a graph depends on it
+        regularizer = None if activity_regularizer is None else registry.regularizers.get(activity_regularizer)
+        vars(self)["activity_regularizer"] = regularizer
         state.name, state.named_by_user = name or naming.unique_name(naming.snake_case(type(self).__name__)), name is not None
         state.policy, state.autocast = self._checked(policies.get(dtype)), bool(autocast)
         state.trainable = bool(trainable)
@@ -123,9 +139,10 @@ class Layer(Precision):
         initializer: Any = None,
         dtype: Any = None,
         trainable: bool = True,
-        name: str | None = None,
-        constraint: Any = None,
         autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
 
@@ -134,9 +151,10 @@ class Layer(Precision):
             initializer: name, callable ``(shape, dtype) -> array``, or None: glorot_uniform for floats, zeros for others.
             dtype: by default that of the layer.
             trainable: whether optimizers change it.
-            name: last part of its path.
-            constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
             autocast: whether ``call`` of a layer of mixed precision reads it as the type that it computes in, if it is trained.
+            regularizer: name or callable: the penalty on it that is added to the loss; see ``pellucid.regularizers``.
+            constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
+            name: last part of its path.
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
@@ -154,17 +172,21 @@ class Layer(Precision):
         variable = Variable(registry.initializers.get(initializer), shape, dtype, trainable, name or "variable", autocast)
         if constraint is not None:
             variable.constraint = registry.constraints.get(constraint)
+        if regularizer is not None:
+            variable.regularizer = registry.regularizers.get(regularizer)
         self._state.variables.append(variable)
         return variable
 
     def add_loss(self, loss: Any) -> None:
         """Adds a scalar to the loss that training minimises. Call it in ``call``."""
         losses = loss if isinstance(loss, list | tuple) else [loss]
-        watcher = frame.observer()
-        if watcher is not None:
+        watcher, active = frame.observer(), frame.active_frame()
+        if active is not None and active.takes_losses:
+            frame.require_frame_trace(active, f"add_loss is called in layer {self.path!r}")
+            active.losses.setdefault(self, []).extend(losses)
+        elif watcher is not None:
             watcher.losses_added(self, losses)
         else:
-            active = frame.active_frame()
             if active is not None and active.missing is not None:  # of ops.cond and the like, whose outputs these are not
                 frame.require_frame_trace(None, f"add_loss is called in layer {self.path!r}")
             Layer._losses_exist = True
@@ -180,8 +202,10 @@ class Layer(Precision):
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:
             self._forget_losses()
-        policy = self._policy
+        policy, previous = self._policy, None
         args, kwargs = as_arrays((args, kwargs), self)
+        if masks.exist() or "mask" in kwargs:
+            kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
         watcher = frame.observer()
@@ -190,9 +214,9 @@ class Layer(Precision):
         tokens = _training.set(training), _depth.set(_depth.get() + 1), frame.autocast.set(mixed)
         try:
             if watcher is None:
-                return self._run(*cast((args, kwargs), compute))
+                return self._run(cast((args, kwargs), compute), previous)
             with watcher.layer_call(self, args, kwargs) as record:
-                return record(self._run(*cast((args, kwargs), compute)))
+                return record(self._run(cast((args, kwargs), compute), previous))
         except Exception as error:
             told = self._explain(error, args, kwargs)
             if told is error:
@@ -203,11 +227,34 @@ class Layer(Precision):
             _depth.reset(tokens[1])
             frame.autocast.reset(tokens[2])
 
-    def _run(self, args: tuple, kwargs: dict) -> Any:
-        outputs = self.call(*args, **kwargs)
+    def _run(self, given: tuple[tuple, dict], previous: Any) -> Any:
+        (args, kwargs), scope = given, self._state.remat
+        outputs = (self.call if scope is None else scope.applied(self.call, self))(*args, **kwargs)
         if outputs is None:
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
+        if self.activity_regularizer is not None:
+            self.add_loss([self._activity_penalty(y) for y in jax.tree.leaves(outputs) if hasattr(y, "shape")])
+        self._give_masks(args, kwargs, outputs, previous)
         return outputs
+
+    def _give_masks(self, args: tuple, kwargs: dict, outputs: Any, previous: Any) -> None:
+        if not masks.any_in(previous) and type(self).compute_mask is Layer.compute_mask:
+            return
+        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        if masks.give(self, inputs, outputs, previous):
+            explain.warn(
+                f"Layer {self.path!r} ({type(self).__name__}) got an input with a mask and does not support masks: the mask ends here, and "
+                "layers after it take padding for data. Set supports_masking = True in its class to hand the mask on, or define "
+                "compute_mask(inputs, previous_mask)."
+            )
+
+    def _activity_penalty(self, output: Any) -> Any:
+        """The regularizer's penalty on an output, by the number of rows: no batch size makes it stronger."""
+        penalty = self.activity_regularizer(output)
+        if not output.ndim:
+            return penalty
+        rows = jnp.asarray(output.shape[0], penalty.dtype)
+        return jnp.where(rows == 0, 0, penalty / jnp.maximum(rows, 1))
 
     def _without_training(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, Any]:
         """(args, kwargs, mode) of a call: arrays, and the mode apart from them."""
@@ -298,11 +345,12 @@ class Layer(Precision):
 
     @property
     def losses(self) -> list[Any]:
-        """What ``add_loss`` was given in the last run of ``call``, here and in nested layers."""
+        """What ``add_loss`` was given in the last run of ``call``, here and in nested layers; then the penalties on trained weights."""
         find = getattr(frame.observer(), "losses_of", frame.losses_of)
         found = [loss for layer in self._flatten_layers() for loss in find(layer)]
         # what a layer added under a jit or grad of the user's ended with that
-        return [loss for loss in found if not jax_compat.is_tracer(loss)] if jax_compat.computes_now() else found
+        found = [loss for loss in found if not jax_compat.is_tracer(loss)] if jax_compat.computes_now() else found
+        return found + self._penalties()
 
     def stateless_call(
         self,
@@ -410,6 +458,8 @@ class Layer(Precision):
             config["dtype"] = self._written_policy()
         if self._state.arguments[1].get("autocast", True):
             config.pop("autocast", None)
+        if config.get("activity_regularizer", ...) is None:
+            del config["activity_regularizer"]
         return config
 
     @classmethod

@@ -55,4 +55,5 @@ class Registry:
 
 initializers = Registry("initializer", lambda entry: entry() if isinstance(entry, type) else entry)
 activations = Registry("activation")
+regularizers = Registry("regularizer", lambda entry: entry() if isinstance(entry, type) else entry)
 constraints = Registry("constraint", lambda entry: entry() if isinstance(entry, type) else entry)

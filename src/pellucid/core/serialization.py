@@ -376,7 +376,7 @@ def _lambda(inner: dict[str, Any]) -> Any:
             "The config holds a lambda, whose code would run here. Pass safe_mode=False if you trust where the data come from; or write "
             "a function with a name, decorated with @pellucid.saving.register_keras_serializable()."
         )
-    code, defaults, cells = inner["value"]
+    code, defaults, cells = inner["value"] if "value" in inner else (inner["code"], inner["defaults"], inner["closure"])
     closure = tuple(types.CellType(cell) for cell in _read(cells) or ())
     defaults = None if defaults is None else tuple(_read(defaults))
     return types.FunctionType(marshal.loads(base64.b64decode(code)), vars(sys.modules["__main__"]), "<lambda>", defaults, closure)

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.core import jax_compat, operators
+from pellucid.core import jax_compat, masks, operators
 from pellucid.errors import CaptureError
 
 
@@ -188,7 +188,8 @@ def apply(function: Callable, args: tuple, kwargs: dict, origin: Any = None) -> 
         return function(*args, **kwargs)
 
     avals, tree = jax.tree.flatten(jax.eval_shape(on_arrays, *(spec(leaves[i]) for i in at)))
-    return step.give(tree, avals)
+    made = step.give(tree, avals)
+    return masks.merged(made, (args, kwargs)) if getattr(function, "keeps_masks", False) else made
 
 
 def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
@@ -196,13 +197,22 @@ def _run_function(step: Step, args: tuple, kwargs: dict) -> Any:
         return step.function(*args, **kwargs)
 
 
-def accepting_symbols(function: Callable) -> Callable:
-    """The same function, that takes symbolic tensors as well."""
+def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable:
+    """The same function, that takes symbolic tensors as well.
+
+    Args:
+        function: of arrays.
+        keeps_masks: whether it is elementwise, so that what it gives has the mask of what it takes.
+    """
+    if hasattr(function, "takes_symbols"):
+        return function
+    function = masks.keeping(function) if keeps_masks else function
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         return apply(function, args, kwargs) if is_symbolic((args, kwargs)) else function(*args, **kwargs)
 
+    wrapped.takes_symbols = True  # type: ignore[attr-defined]
     _accepting.setdefault(f"{function.__module__}.{function.__name__}", function)
     return wrapped
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from pellucid.core import frame, naming, policies, symbolic
 from pellucid.core.growing import Growing
 from pellucid.core.last_used import LastUsed
+from pellucid.core.rematerialization import current_scope
 from pellucid.core.variable import Variable
 from pellucid.errors import NotBuiltError
 
+_NO_NAME = re.compile(r"variable(_\d+)?$")  # what a variable is called that was given no name
 INTERNAL = frozenset({"_state", "_machine", "_network"})  # attributes that are the library's own
 
 
@@ -34,6 +37,7 @@ class State:
         "name",
         "named_by_user",
         "policy",
+        "remat",
         "steps",
         "trainable",
         "variables",
@@ -47,6 +51,7 @@ class State:
         self._place = ""
         self.policy = policies.dtype_policy()
         self.autocast = True
+        self.remat = current_scope()
         self.trainable = True
         self.built = False
         self.build_shape: Any = None
@@ -58,7 +63,19 @@ class State:
         self.arguments: tuple[tuple, dict] = ((), {})
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
-    COPIED = ("_place", "arguments", "autocast", "build_shape", "built", "name", "named_by_user", "policy", "trainable", "variables")
+    COPIED = (
+        "_place",
+        "arguments",
+        "autocast",
+        "build_shape",
+        "built",
+        "name",
+        "named_by_user",
+        "policy",
+        "remat",
+        "trainable",
+        "variables",
+    )
 
     @property
     def owner(self) -> tuple[Any, str] | None:
@@ -165,7 +182,7 @@ class Tree:
                 own[child] = None
                 names.setdefault(child, path)
         for variable in own:
-            name = variable.name if variable.name != "variable" else names.get(variable, "variable")
+            name = names.get(variable, variable.name) if _NO_NAME.match(variable.name) else variable.name
             variable.path = f"{self.path}/{name}"
         return list(own)
 
@@ -209,9 +226,12 @@ class Tree:
     def _all_variables(self) -> list[Variable]:
         found: dict[Variable, None] = {}
         for layer in self._flatten_layers():
-            own = layer._own_variables()
-            found.update(dict.fromkeys([*(v for v in own if v.trainable), *(v for v in own if not v.trainable)]))
+            found.update(dict.fromkeys(layer._ordered()))
         return list(found)
+
+    def _ordered(self) -> list[Variable]:
+        """The own variables: those that were made to be trained, then the others."""
+        return sorted(self._own_variables(), key=lambda v: not v.made_trainable)
 
     def _saved(self) -> list[Variable]:
         return [v for v in self._all_variables() if not getattr(v, "transient", False)]
@@ -222,6 +242,10 @@ class Tree:
             if layer.trainable:
                 found.update(dict.fromkeys(v for v in layer._own_variables() if v.trainable))
         return list(found)
+
+    def _penalties(self) -> list[Any]:
+        """What regularizers make of the weights that an optimizer may change now."""
+        return [v.penalty() for v in self._trained() if v.regularizer is not None]
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights as NumPy arrays, in the order of ``weights``."""
@@ -236,6 +260,41 @@ class Tree:
         arrays = [_as_weight(variable, w) for variable, w in zip(own, weights, strict=True)]
         for variable, array in zip(own, arrays, strict=True):
             variable.assign(array)
+
+    # ---- Files ----
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Puts the layer's own weights (not those of nested layers) into a dict, from which a file of weights is written.
+
+        Override it, and ``load_own_variables``, to save something else, or in another form.
+
+        Args:
+            store: takes arrays by name; here the names are "0", "1" …
+        """
+        for number, variable in enumerate(self._weights_on_file()):
+            store[str(number)] = variable
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Takes the layer's own weights from what ``save_own_variables`` has put into a file.
+
+        Args:
+            store: arrays by name.
+
+        Raises:
+            ValueError: where they do not fit. ``load_weights`` then puts back what was there before.
+        """
+        own = self._weights_on_file()
+        if len(store) != len(own):
+            raise ValueError(f"The file has {len(store)} weights for layer {self.path!r}; expected {len(own)}.")
+        for number, variable in enumerate(own):
+            variable.assign(store[str(number)])
+
+    def _weights_on_file(self) -> list[Variable]:
+        return [v for v in self._ordered() if not getattr(v, "transient", False)]
+
+    def _listed_on_file(self) -> tuple[list[Any], bool] | None:
+        """Of a model: the layers that a file of weights lists as ``layers``, and whether before all attributes."""
+        return None
 
     def count_params(self) -> int:
         """Number of elements of all weights."""

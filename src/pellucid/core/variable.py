@@ -47,7 +47,7 @@ class Variable:
         [4.0, 6.0]
     """
 
-    version = 0  # counts variables made, and changes of their `trainable` and `constraint`
+    version = 0  # counts variables made, and changes of their `trainable`, `constraint` and `regularizer`
     made: Callable[[Variable], None] | None = None  # is told of new ones, during a capture
     __array_priority__ = 100  # NumPy leaves operators to us
 
@@ -64,7 +64,9 @@ class Variable:
         self.number = next(_numbers)
         self.path = self.name
         self._trainable = bool(trainable)
+        self.made_trainable = self._trainable  # its place among a layer's weights, however it is set later
         self._constraint: Callable[[Any], Any] | None = None
+        self._regularizer: Callable[[Any], Any] | None = None
         self.handed_out = False  # the array may be held by user code: it must not be donated
         self._pending: Callable[[], Any] | None = None
         if callable(initializer) and not isinstance(initializer, Variable):
@@ -237,10 +239,23 @@ class Variable:
 
     @constraint.setter
     def constraint(self, value: Callable[[Any], Any] | None) -> None:
-        if value is not None and not callable(value):
-            raise TypeError(f"Variable {self.path!r}: constraint={value!r}; expected a function of the value, or None.")
-        self._constraint = value
+        self._constraint = self._function("constraint", value)
         Variable.version += 1
+
+    @property
+    def regularizer(self) -> Callable[[Any], Any] | None:
+        """The penalty on the value that is added to the loss while it is trained, such as one of ``pellucid.regularizers``; or None."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value: Callable[[Any], Any] | None) -> None:
+        self._regularizer = self._function("regularizer", value)
+        Variable.version += 1
+
+    def _function(self, attribute: str, value: Any) -> Any:
+        if value is not None and not callable(value):
+            raise TypeError(f"Variable {self.path!r}: {attribute}={value!r}; expected a function of the value, or None.")
+        return value
 
     def constrained(self, value: Any) -> Any:
         """A value as the constraint wants it.
@@ -257,6 +272,22 @@ class Variable:
                 f"expected {self.shape}, as it got."
             )
         return made
+
+    def penalty(self) -> Any:
+        """What the regularizer adds to the loss.
+
+        Raises:
+            ShapeError: where it gives no single number.
+        """
+        assert self._regularizer is not None
+        with jax.named_scope(f"regularizer:{self.path}"):  # profiles and errors name it
+            penalty = self._regularizer(self.read())
+        if np.shape(penalty):
+            raise ShapeError(
+                f"Variable {self.path!r}: its regularizer {self._regularizer!r} gave a value of shape {tuple(np.shape(penalty))}; "
+                "expected one number: sum it."
+            )
+        return penalty
 
     @property
     def ndim(self) -> int:

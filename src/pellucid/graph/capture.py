@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 
-from pellucid.core import jax_compat, naming, seeds
+from pellucid.core import jax_compat, masks, naming, seeds
 from pellucid.core.explain import is_of_formatting
 from pellucid.core.frame import Frame, Traced, observer, require_frame_trace
 from pellucid.core.growing import Growing
@@ -26,7 +26,7 @@ from pellucid.errors import CaptureError
 from pellucid.graph import effects, guards, source
 from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import specs_of_inputs
-from pellucid.graph.nodes import Node, spec_of
+from pellucid.graph.nodes import MASK, Node, spec_of
 from pellucid.graph.signature import BATCH, Signature, SizeGuard, signature_of
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
@@ -44,6 +44,7 @@ class Capture:
         self.used: list[Graph] = []  # of other models, whose equations became part of this capture
         self.losses: list[Any] = []
         self.loss_count = 0
+        self.masks: dict[int, Any] = {}  # of the outputs that have one, by their numbers
         self._losses_of: dict[Layer, list[Any]] = {}
         self.frame: Frame | None = None
         self.growing: list[Growing] | None = None if of_call else []  # the lists of variables that the step has asked for
@@ -80,6 +81,7 @@ class Capture:
 
         def record(outputs: Any) -> Any:
             node.outputs = _specs(outputs)
+            node.masks = _specs(masks.masks_of(outputs))
             return jax.tree.map(lambda y: _named(y, path), outputs)
 
         try:
@@ -124,12 +126,13 @@ class Capture:
         """What a layer has added so far."""
         return self._losses_of.get(layer, [])
 
-    def take_losses(self) -> list[Any]:
-        """What ``add_loss`` was given; nothing traced is kept here."""
+    def end(self) -> list[Any]:
+        """What ``add_loss`` was given, and the masks of the outputs; nothing traced is kept here."""
         losses, self.losses, self.frame = self.losses, [], None
+        given, self.masks = list(self.masks.values()), dict.fromkeys(self.masks)
         self._losses_of.clear()
         self.loss_count = len(losses)
-        return losses
+        return [*losses, *given]
 
     def looked_too_early(self) -> str | None:
         """Where a step looked at variables of which it made more afterwards."""
@@ -266,9 +269,13 @@ def _attempt(
     def run(*leaves: Any) -> Any:
         arrays = iter(leaves)
         inputs = jax.tree.unflatten(signature.tree, [x.value if s == "value" else next(arrays) for s, x in signature.leaves])
+        if isinstance(inputs, Arguments):
+            inputs.give_masks()
         with training_context(flag):
             outputs = layer(*inputs.args, **inputs.kwargs) if isinstance(inputs, Arguments) else layer(inputs)
             _check_outputs(layer, outputs, of_call)
+            found = enumerate(map(masks.mask_of, jax.tree.leaves(outputs)))
+            capture.masks = {number: mask for number, mask in found if mask is not None}
             return outputs
 
     with (
@@ -288,6 +295,7 @@ def _attempt(
         calls=capture.calls,
         writes=traced.writes,
         losses=capture.loss_count,
+        masks=tuple(capture.masks),
         guards=guards.guards_of(reads, seen.reach).including([g.guards for g in capture.used]),
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
@@ -376,7 +384,12 @@ def _step(layer: Layer, caller: Layer) -> str:
 
 
 def _named(y: Any, path: str) -> Any:
-    return checkpoint_name(y, path) if isinstance(y, jax.Array) else y
+    if not isinstance(y, jax.Array):
+        return y
+    named, mask = checkpoint_name(y, path), masks.mask_of(y)
+    if mask is not None:
+        masks.attach(named, checkpoint_name(mask, f"{path}{MASK}"))
+    return named
 
 
 def _specs(tree: Any) -> tuple:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from pellucid.core import frame, jax_compat
+from pellucid.core import frame, jax_compat, masks
 from pellucid.core.layer import Hooks, Layer, current_training
 from pellucid.core.symbolic import Step, SymbolicTensor, spec
 from pellucid.graph.cache import captures_of
@@ -19,10 +19,15 @@ from pellucid.graph.signature import BATCH, Open, arrays_of
 def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     """The symbolic outputs of a layer. Its weights are made."""
     step = Step(layer, args, kwargs, _run_layer, jax_compat.here())
-    inputs = Arguments(args, kwargs)
+    inputs = Arguments.of(args, kwargs)
     graph = graph_of(layer, inputs, "connecting layers")
     layer._state.steps.add(step)
-    return step.give(graph.output_tree, _outputs(graph, inputs))
+    avals = _outputs(graph, inputs)
+    outputs = step.give(graph.output_tree, avals[: graph.output_count])
+    leaves = jax.tree.leaves(outputs)
+    for number, aval in zip(graph.masks, avals[graph.output_count :], strict=True):
+        masks.attach(leaves[number], SymbolicTensor(aval.shape, aval.dtype))
+    return outputs
 
 
 def graph_of(layer: Layer, inputs: Any, caller: str) -> Graph:
@@ -47,9 +52,9 @@ def _numbers(inputs: Any) -> dict[Any, int]:
 
 
 def _outputs(graph: Graph, inputs: Any) -> list[Any]:
-    """Abstract values of the outputs in terms of the inputs' sizes, also where the graph was captured for some sizes alone."""
+    """Abstract values of the outputs and their masks, in terms of the inputs' sizes: also of a graph that is for some sizes alone."""
     specs = jax.tree.map(lambda leaf: spec(leaf) if isinstance(leaf, SymbolicTensor) else leaf, inputs)
-    outputs = jax.tree.leaves(graph.output_specs({BATCH: jax_compat.batch_symbol(), **graph.sizes_of(specs)}))
+    outputs = graph.flat_specs({BATCH: jax_compat.batch_symbol(), **graph.sizes_of(specs)})
     alone = {
         size
         for array, shape in arrays_of(specs, graph.signature)
@@ -68,7 +73,7 @@ def _run_layer(step: Step, args: tuple, kwargs: dict) -> Any:
     if not isinstance(watcher, Capture):
         return layer(*args, **kwargs)
     with watcher.layer_call(layer, args, kwargs, jax_compat.place_of(step.origin)) as record:
-        return record(captures_of(layer).run(Arguments(args, kwargs), current_training(), None, "a capture"))
+        return record(captures_of(layer).run(Arguments.of(args, kwargs), current_training(), None, "a capture"))
 
 
 def install() -> None:

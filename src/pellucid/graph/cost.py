@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+
 from pellucid.core import jax_compat
 from pellucid.core.jax_compat import parts
 
@@ -55,13 +57,29 @@ def _add_equation(total: Cost, eqn: Any, sizes: dict[str, int], times: int) -> N
         (contracting, _), _ = eqn.params["dimension_numbers"]
         total.flops += times * 2.0 * out * math.prod(jax_compat.evaluate_size(eqn.invars[0].aval.shape[a], sizes) for a in contracting)
     elif name == "conv_general_dilated":
-        kernel, numbers = eqn.invars[1].aval.shape, eqn.params["dimension_numbers"]
-        total.flops += times * 2.0 * out * math.prod(kernel) / kernel[numbers.rhs_spec[0]]
+        total.flops += times * 2.0 * _products(eqn, sizes)
+        total.convolutions = True
+    elif "window_dimensions" in eqn.params:  # maxima or sums; in the gradient, searches
+        window = math.prod(eqn.params["window_dimensions"])
+        total.flops += times * (out * (window - 1) if name.startswith("reduce_") else _size(eqn.invars[0], sizes) * window)
         total.convolutions = True
     elif name not in _MOVES:
-        total.convolutions |= name.startswith(("reduce_window", "select_and"))
         reduces = name.startswith(("reduce_", "arg", "cum")) and name != "reduce_precision"
         total.flops += times * (_size(eqn.invars[0], sizes) if reduces else out)
+
+
+def _products(eqn: Any, sizes: dict[str, int]) -> float:
+    """How often a convolution multiplies an element by a weight: padding and the zeros of a transposed one do not count."""
+    known = lambda shape: [jax_compat.evaluate_size(d, sizes) for d in shape]
+    inputs, kernel, outputs = (known(v.aval.shape) for v in (*eqn.invars, *eqn.outvars))
+    p = eqn.params
+    numbers = p["dimension_numbers"]
+    pairs = 1
+    for i, (a, k, o) in enumerate(zip(numbers.lhs_spec[2:], numbers.rhs_spec[2:], numbers.out_spec[2:], strict=True)):
+        before, spread = jax_compat.evaluate_size(p["padding"][i][0], sizes), p["lhs_dilation"][i]
+        at = np.arange(outputs[o])[:, None] * p["window_strides"][i] + np.arange(kernel[k]) * p["rhs_dilation"][i] - before
+        pairs *= int(((at >= 0) & (at <= (inputs[a] - 1) * spread) & (at % spread == 0)).sum())
+    return pairs * outputs[numbers.out_spec[0]] * outputs[numbers.out_spec[1]] * kernel[numbers.rhs_spec[1]]
 
 
 def _size(var: Any, sizes: dict[str, int]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from pellucid.core import jax_compat
+from pellucid.core import jax_compat, masks
 from pellucid.core.frame import active_frame, read_variable_p
 from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
@@ -33,6 +33,23 @@ class Arguments:
 
     args: tuple
     kwargs: dict
+    masks: tuple = ()  # of the arrays among them in their order, None where one has no mask; nothing where none has
+
+    @classmethod
+    def of(cls, args: tuple, kwargs: dict) -> Arguments:
+        """The arguments of a call, with the masks that the arrays have."""
+        found = tuple(masks.mask_of(leaf) for leaf in jax.tree.leaves((args, kwargs)))
+        return cls(args, kwargs, found if masks.any_in(found) else ())
+
+    def alone(self) -> Any:
+        """The only argument, where there is one and it has no mask; else all."""
+        return self.args[0] if len(self.args) == 1 and not self.kwargs and not self.masks else self
+
+    def give_masks(self) -> None:
+        """Gives the arrays their masks."""
+        for leaf, mask in zip(jax.tree.leaves((self.args, self.kwargs)), self.masks, strict=False):
+            if mask is not None:
+                masks.attach(leaf, mask)
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,6 +68,7 @@ class Graph:
     calls: list[Node]
     writes: list[Any]
     losses: int
+    masks: tuple[int, ...]  # the numbers of the outputs that have masks, which follow the losses
     guards: Guards
     size_guards: list[SizeGuard]
     training: bool | None  # the only mode that it is good for, None where it is good for both
@@ -89,7 +107,9 @@ class Graph:
             raise InstantiationError(f"{type(error).__name__}: {message}", self) from error
         outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
         losses = values[self.output_count : self.output_count + self.losses]
-        for variable, value in zip(self.writes, values[self.output_count + self.losses :], strict=True):
+        for number, mask in zip(self.masks, values[self.output_count + self.losses :], strict=False):
+            masks.attach(values[number], mask)
+        for variable, value in zip(self.writes, values[self._before_writes :], strict=True):
             if active_frame() is None or value is not variable.read():  # a branch that does not write hands the old value on
                 variable.assign(value)
         return outputs, losses
@@ -119,7 +139,7 @@ class Graph:
         outputs = [v for values in wanted for v in values]
         first = jax_compat.restricted(self.jaxpr, outputs)
         computed = {v for e in parts(first).eqns for v in e.outvars}
-        after = parts(self.jaxpr).outvars[self.output_count + self.losses :]
+        after = parts(self.jaxpr).outvars[self._before_writes :]
         writes = [(w, v) for w, v in zip(self.writes, after, strict=True) if not isinstance(v, Literal) and v in computed]
         jaxpr = jax_compat.restricted(self.jaxpr, [*outputs, *(v for _, v in writes)])
         used = self._walk.paths_of(parts(jaxpr).eqns)
@@ -131,6 +151,7 @@ class Graph:
             calls=[n for n in self.calls if n.path in used],
             writes=[w for w, _ in writes],
             losses=0,
+            masks=(),
         )
 
     def values_outside(self) -> list[str]:
@@ -204,6 +225,10 @@ class Graph:
     # ---- What it shows ----
 
     @property
+    def _before_writes(self) -> int:
+        return self.output_count + self.losses + len(self.masks)
+
+    @property
     def _output_vars(self) -> list[Any]:
         return list(parts(self.jaxpr).outvars[: self.output_count])
 
@@ -231,20 +256,19 @@ class Graph:
                 found.append(shape_of(var.aval))
         return found
 
-    @property
-    def output_avals(self) -> list[Any]:
-        """Abstract values of the outputs, flat."""
-        return [v.aval for v in self._output_vars]
-
     def _every_size(self, given: Any) -> dict[str, Any]:
         return {**self.present, **(given if isinstance(given, Mapping) else {BATCH: given})}
 
     def output_specs(self, sizes: Any) -> Any:
         """``ShapeDtypeStruct``s of the outputs at a batch size, or at open sizes by name (see ``cost``), in their structure."""
-        every = self._every_size(sizes)
-        sized = [tuple(jax_compat.evaluate_size(d, every) for d in getattr(a, "shape", ())) for a in self.output_avals]
-        specs = [jax.ShapeDtypeStruct(shape, a.dtype) for shape, a in zip(sized, self.output_avals, strict=True)]
-        return jax.tree.unflatten(self.output_tree, specs)
+        return jax.tree.unflatten(self.output_tree, self.flat_specs(sizes)[: self.output_count])
+
+    def flat_specs(self, sizes: Any) -> list[jax.ShapeDtypeStruct]:
+        """The same as a list, with those of the outputs' masks at the end."""
+        before, every = self.output_count + self.losses, self._every_size(sizes)
+        masks = parts(self.jaxpr).outvars[before : before + len(self.masks)]
+        shapes = [tuple(jax_compat.evaluate_size(d, every) for d in getattr(v.aval, "shape", ())) for v in (*self._output_vars, *masks)]
+        return [jax.ShapeDtypeStruct(s, v.aval.dtype) for s, v in zip(shapes, (*self._output_vars, *masks), strict=True)]
 
     @functools.cached_property
     def reads(self) -> list[Any]:

@@ -357,7 +357,8 @@ def _attribute_guard(layer: Layer, name: str, named: Named | None) -> Guard | No
     known = layer._state.guards
     guard = known.get(name)
     if guard is None or guard.value is not value or guard.look is not None or guard.of_class:
-        guard = known[name] = AttributeGuard(layer, name, value, named)
+        # the library itself reads the fields of a regularizer
+        guard = known[name] = AttributeGuard(layer, name, value, None if name == "activity_regularizer" else named)
     guard.place = None
     return guard
 

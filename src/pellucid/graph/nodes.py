@@ -21,7 +21,9 @@ from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.graph.cost import equation_cost
-from pellucid.graph.operations import Operation, Turns, expression_of, operation_name
+from pellucid.graph.operations import REMAT, Operation, Turns, expression_of, operation_name
+
+MASK = ":mask"  # ends the names by which equations mark the masks of a layer's outputs
 
 
 class TensorSpec(NamedTuple):
@@ -38,6 +40,8 @@ class TensorSpec(NamedTuple):
 class Node:
     """A layer call, or an operation between layers (then ``layer`` is None), or an input or output of the graph.
 
+    Control flow that layers are called in (``scan``, ``cond``, ``remat`` …) is an operation with nodes inside.
+
     Attributes:
         path: unique in the graph, such as ``block/attention#2`` for the second call of a layer; operations are named after
             the function or operator that the user wrote.
@@ -46,12 +50,13 @@ class Node:
         source: the user's line that made the call or operation.
         inputs: shapes and data types of what it takes.
         outputs: those of what it gives.
+        masks: those of the masks that go with its outputs, as far as these have any.
         connected_to: paths of the nodes that feed it. A node outside a nested layer sees that layer, not what is inside it.
         results: paths of the nodes directly inside that make its outputs.
         variables: that an operation reads by itself, such as ``self.w`` in ``x @ self.w``.
         flops: floating-point operations for one row, with those of nodes inside.
-        parent: path of the layer call that it is inside of, or an empty text.
-        depth: how many layer calls it is inside of.
+        parent: path of the layer call, or of the control flow, that it is inside of, or an empty text.
+        depth: how many of those it is inside of.
     """
 
     path: str
@@ -60,6 +65,7 @@ class Node:
     source: Place | None = None
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    masks: tuple[TensorSpec, ...] = ()
     connected_to: list[str] = dataclasses.field(default_factory=list)
     results: list[str] = dataclasses.field(default_factory=list)
     variables: list[Variable] = dataclasses.field(default_factory=list)
@@ -70,7 +76,7 @@ class Node:
     @property
     def name(self) -> str:
         """The path without that of the layer call around it."""
-        return self.path.removeprefix(self.parent).lstrip("/")
+        return self.path.removeprefix(f"{self.parent}/")
 
     @property
     def parameters(self) -> int:
@@ -89,7 +95,8 @@ class Node:
 
     def __repr__(self) -> str:
         at = f" at {self.source}" if self.source else ""
-        return f"<{self.kind} {self.path!r}{at}: {_listed(self.inputs)} -> {_listed(self.outputs)}>"
+        mask = f" with mask {_listed(self.masks)}" if self.masks else ""
+        return f"<{self.kind} {self.path!r}{at}: {_listed(self.inputs)} -> {_listed(self.outputs)}{mask}>"
 
 
 class Counted:
@@ -169,11 +176,14 @@ class Walk:
         self._sizes = {"batch": 1} if graph.signature.batch_size is None else {}
         self._share = 1.0 / (graph.signature.batch_size or 1)
         self._producers: dict[Any, tuple[str, ...]] = {}
+        self._given: set[Any] = set()  # what control flow makes and is no state
         self._states: set[Any] = set()  # what a layer makes and does not give as its output
         self._reads: dict[Any, Variable] = {}
         self._times: dict[str, int] = {}
         self._operations: dict[tuple, Operation] = {}  # the last one of each key
         self._turns = {False: Turns(), True: Turns(backwards=True)}
+        self._graph_layer = graph.layer
+        self._blocks: dict[str | None, str] = {}  # the control flow that is being walked through, by the layer call that it is in
         self._number = 0  # of the equation that is looked at
         self._fed: dict[str, int] = {}  # the last equation that each node takes the inputs of
         self._rest: tuple[Sequence[Any], int] = (), 0  # equations, and the number of the next one
@@ -216,16 +226,21 @@ class Walk:
             return
         marked = eqn.params["name"] if eqn.primitive.name == "name" else None
         owner = owner_of(here, self.calls)
+        is_mask = marked is not None and marked.endswith(MASK)
+        marked = marked and marked.removesuffix(MASK)
         if marked is not None and marked not in self.calls and owner is not None and f"/{owner}".endswith(f"/{marked}"):
             marked = owner  # in the capture of another model
         if marked in self.calls:
             self._feed(self.calls[marked], eqn)
+            if is_mask:  # no value of the node's own: it goes beside one
+                self._producers.update(dict.fromkeys(eqn.outvars, (marked,)))
+                return
             self._gives(self.calls[marked], eqn)
             self._made_by(marked, eqn)
             return
         inner = [j for j in jax_compat.nested_jaxprs(eqn) if self._has_calls(j)]
         if inner:
-            self._enter(eqn, inner, here, times)
+            self._enter(eqn, inner, here, times, owner)
             return
         node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
         self._part_of(node, eqn, times)
@@ -244,8 +259,12 @@ class Walk:
         self._count(node, eqn, times)
         self._made_by(node.path, eqn)
 
+    def _level(self, owner: str | None) -> str:
+        """The path of what is around the nodes that a layer call has now: itself, or control flow in it."""
+        return self._blocks.get(owner, owner or "")
+
     def _depth_in(self, owner: str | None) -> int:
-        return self.calls[owner].depth + 1 if owner else 0
+        return len(self._around(self._level(owner)))
 
     def _made_by(self, path: str, eqn: Any) -> None:
         self._producers.update(dict.fromkeys(eqn.outvars, (path,)))
@@ -253,10 +272,13 @@ class Walk:
 
     def _gives(self, layer: Node, eqn: Any) -> None:
         """Notes which nodes directly inside a layer call make what the equation marks as its output."""
-        for producer in (p for var in eqn.invars if not isinstance(var, Literal) for p in self._producers.get(var, ())):
-            inside = next((n for n in self._around(producer) if n.parent == layer.path), None)
-            if inside is not None and inside.path not in layer.results:
-                layer.results.append(inside.path)
+        self._given_by(layer, (p for var in eqn.invars if not isinstance(var, Literal) for p in self._producers.get(var, ())))
+
+    def _given_by(self, node: Node, producers: Iterable[str]) -> None:
+        for producer in producers:
+            inside = next((n for n in self._around(producer) if n.parent == node.path), None)
+            if inside is not None and inside.path not in node.results:
+                node.results.append(inside.path)
 
     def _feed(self, node: Node, eqn: Any) -> None:
         """Enters a node and the layer calls around it, and connects them with what feeds the equation."""
@@ -333,10 +355,14 @@ class Walk:
                 return True
         return False
 
-    def _enter(self, eqn: Any, inner: list[Any], scope: str, times: float) -> None:
-        """Walks over a loop's body, a branch or a function as if it stood in the place of its equation."""
+    def _enter(self, eqn: Any, inner: list[Any], scope: str, times: float, owner: str | None) -> None:
+        """Walks over a loop's body, a branch or a function, as if it stood in the place of its equation or inside the node of that."""
         length = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
         turns = times * jax_compat.evaluate_size(length, self._sizes)
+        block = self._block(eqn, inner, scope, owner)
+        level = self._blocks.get(owner)
+        if block is not None:
+            self._blocks[owner] = block.path
         made: list[list[str]] = [[] for _ in eqn.outvars]
         for jaxpr in sorted(inner, key=lambda j: self._first_call(j, scope)):  # a cond has its false branch first, which ran last
             invars, outvars = parts(jaxpr).invars, parts(jaxpr).outvars
@@ -348,11 +374,35 @@ class Walk:
                         self._reads[var] = self._reads[outer]
             before = set(self.nodes)
             self._walk(jaxpr, scope, turns)
-            if eqn.primitive.name == "cond":
+            if eqn.primitive.name == "cond" and block is None:
                 self._chosen_by(eqn.invars[0], [n for path, n in self.nodes.items() if path not in before])
+            for outer, var in zip(eqn.outvars, outvars[-len(made) :] if made else [], strict=False):
+                (self._states if not isinstance(var, Literal) and var in self._states else self._given).add(outer)
             for found, var in zip(made, outvars[-len(made) :] if made else [], strict=False):
                 found += [p for p in (() if isinstance(var, Literal) else self._producers.get(var, ())) if p not in found]
-        self._producers.update({var: tuple(found) for var, found in zip(eqn.outvars, made, strict=True)})
+        if block is None:
+            self._producers.update({var: tuple(found) for var, found in zip(eqn.outvars, made, strict=True)})
+            return
+        self._blocks.pop(owner) if level is None else self._blocks.update({owner: level})
+        self._given_by(block, (p for found in made for p in found))
+        self._made_by(block.path, eqn)
+
+    def _block(self, eqn: Any, inner: list[Any], scope: str, owner: str | None) -> Node | None:
+        """The node of control flow, with the layer calls of its jaxprs inside; None for a function, and for what a library's layer does."""
+        layer = self._graph_layer if owner is None else self.calls[owner].layer
+        of_scope = layer is not None and layer._state.remat is not None and eqn.primitive.name in REMAT
+        if eqn.primitive.name not in _CONTROL_FLOW or (owner is not None and _is_ours(layer)) or of_scope:
+            return None
+        level = self._level(owner)
+        node = self._operation(eqn, owner)
+        self._feed(node, eqn)
+        paths = [path for jaxpr in inner for path in self.paths_of(parts(jaxpr).eqns, scope) if path in self.calls]
+        for call in map(self.calls.__getitem__, paths):
+            if call.parent == level and call.path != owner:
+                call.parent = node.path
+        for call in map(self.calls.__getitem__, paths):
+            call.depth = len(self._around(call.path)) - 1
+        return node
 
     def _first_call(self, jaxpr: Any, scope: str) -> int:
         """When the first layer call in a jaxpr ran; one without any comes last."""
@@ -378,6 +428,8 @@ class Walk:
         key: tuple = (owner, eqn.primitive.name, self._number)
         if call is not None:
             key = (owner, backwards, id(call.users[-1][0]), call.columns, self._turns[backwards].at(call.users))
+        if call is None and owner in self._blocks:  # of the loop itself, such as its counter
+            return self.nodes[self._blocks[owner]]
         known = self._operations.get(key)
         if known is not None and call is not None and known.goes_on(eqn, call, lambda: self._loops(known, call)):
             node = self._grows(known, eqn, call)
@@ -404,13 +456,15 @@ class Walk:
             return None
         known.add(eqn, call)
         node = known.node
-        self.nodes[node.path] = self.nodes.pop(node.path)  # after what it takes: `sum(layer(x) for layer in …)` adds in between
+        if not node.results:  # else it has nodes inside, which come behind it
+            self.nodes[node.path] = self.nodes.pop(node.path)  # after what it takes: `sum(layer(x) for layer in …)` adds in between
         return node
 
     def _begin(self, name: str, owner: str | None, source: Place | None) -> Node:
         path = self._free(f"{owner}/{name}" if owner else name)
-        node = Node(path, None, name, source, parent=owner or "", depth=self._depth_in(owner))
-        self.nodes.update({around.path: self.nodes.get(around.path, around) for around in reversed(self._around(owner or ""))})
+        level = self._level(owner)
+        node = Node(path, None, name, source, parent=level, depth=self._depth_in(owner))
+        self.nodes.update({around.path: self.nodes.get(around.path, around) for around in reversed(self._around(level))})
         self.nodes[path] = node
         return node
 
@@ -456,10 +510,13 @@ class Walk:
             made = self.values.get(path, [])
             if node.layer is None:
                 node.inputs = tuple(taken.get(path, ()))
-                self.values[path] = [v for v in made if v in used] or made[-1:]
+                self.values[path] = [v for v in made if v in used] or [v for v in made if v in self._given] or made[-1:]
                 node.outputs = tuple(spec_of(v.aval) for v in self.values[path])
             elif path in self.calls:
                 self.values[path] = made[-len(node.outputs) :] if node.outputs else []
+
+
+_CONTROL_FLOW = ("scan", "while", "cond", *REMAT)
 
 
 def _is_ours(layer: Layer | None) -> bool:

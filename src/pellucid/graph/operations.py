@@ -123,6 +123,9 @@ _OPERATORS: dict[type, str] = {
 }
 
 
+REMAT = ("checkpoint", "remat", "remat2")  # its primitive in the versions of JAX
+
+
 def operation_name(eqn: Any, call: jax_compat.UserCall | None, expression: ast.AST | None) -> str:
     """The function or operator that the user wrote; where that cannot be found, the equation's own name."""
     if isinstance(expression, ast.BinOp | ast.UnaryOp | ast.AugAssign):
@@ -139,6 +142,8 @@ def operation_name(eqn: Any, call: jax_compat.UserCall | None, expression: ast.A
             return named.attr if isinstance(named, ast.Attribute) else named.id
     if isinstance(expression, ast.Attribute):
         return expression.attr
+    if eqn.primitive.name in REMAT:  # `remat(f)(x)` calls no function by a name
+        return "remat"
     if eqn.primitive is op_p:
         return eqn.params["call"].name
     name = eqn.params.get("name") if eqn.primitive.name in ("jit", "pjit") else None

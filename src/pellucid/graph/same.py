@@ -35,7 +35,7 @@ def same(one: Graph, other: Graph) -> bool:
     """Whether two graphs of a model compute the same, bit for bit, from the same lines of the user's code."""
     if one.layer is not other.layer or one.signature != other.signature or one.training != other.training:
         return False
-    if (one.output_tree, one.output_count, one.losses) != (other.output_tree, other.output_count, other.losses):
+    if (one.output_tree, one.output_count, one.losses, one.masks) != (other.output_tree, other.output_count, other.losses, other.masks):
         return False
     if [str(g) + repr(g.answer) for g in one.size_guards] != [str(g) + repr(g.answer) for g in other.size_guards]:
         return False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pellucid import activations, constraints, initializers
+from pellucid import activations
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
+from pellucid.layers.weights import add_weight, keep_options
 
 
 class Dense(Layer):
@@ -20,6 +21,9 @@ class Dense(Layer):
         use_bias: whether a bias is added.
         kernel_initializer: for the kernel, (d, units).
         bias_initializer: for the bias, (units,).
+        kernel_regularizer: name, callable or None: the penalty on the kernel that is added to the loss; see ``pellucid.regularizers``.
+        bias_regularizer: likewise, on the bias.
+        activity_regularizer: likewise, on the outputs, divided by the number of rows.
         kernel_constraint: name, callable or None: what the kernel keeps after each update; see ``pellucid.constraints``.
         bias_constraint: likewise, the bias.
 
@@ -40,28 +44,26 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
         kernel_constraint: Any = None,
         bias_constraint: Any = None,
         **layer_args: Any,
     ):
-        super().__init__(**layer_args)
+        super().__init__(activity_regularizer=activity_regularizer, **layer_args)
         self.units = check_whole("Dense", "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        kernel = kernel_initializer, kernel_regularizer, kernel_constraint
+        keep_options(self, kernel=kernel, bias=(bias_initializer, bias_regularizer, bias_constraint))
 
     def build(self, input_shape: Any) -> None:
         features = size_of_axis(self, input_shape)
         if len(input_shape) < 2:
             raise ShapeError(f"Dense {self.path!r} got inputs of shape {tuple(input_shape)}; expected rows and features.")
-        kernel, bias = (features, self.units), (self.units,)
-        self.kernel = self.add_weight(kernel, self.kernel_initializer, name="kernel", constraint=self.kernel_constraint)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(bias, self.bias_initializer, name="bias", constraint=self.bias_constraint)
+        self.kernel = add_weight(self, "kernel", (features, self.units))
+        self.bias = add_weight(self, "bias", (self.units,)) if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
         if not hasattr(inputs, "shape"):

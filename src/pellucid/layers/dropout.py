@@ -73,6 +73,11 @@ class Dropout(_Rated):
         super().__init__(rate, seed, **layer_args)
         self.noise_shape = noise_shape
 
+    @property
+    def couples_rows(self) -> bool:
+        """Whether one draw serves several rows."""
+        return self.noise_shape is not None and self.noise_shape[0] is not None
+
     def changed(self, inputs: Any) -> Any:
         return random.dropout(inputs, self.rate, self.noise_shape, self.seed_generator)
 

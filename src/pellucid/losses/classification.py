@@ -13,7 +13,9 @@ import jax.numpy as jnp
 
 from pellucid.core import explain
 from pellucid.errors import DataWarning
-from pellucid.losses.loss import EPSILON, aligned, as_float
+from pellucid.losses.loss import aligned, as_float
+from pellucid.ops import crossentropy
+from pellucid.ops.crossentropy import EPSILON, class_labels
 
 
 def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1) -> jax.Array:
@@ -33,7 +35,7 @@ def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, lab
     """
     y_true, y_pred = aligned("binary_crossentropy", y_true, y_pred)
     y_true = _smoothed(y_true, label_smoothing, 2)
-    return jnp.mean(_binary_from_logits(y_true, y_pred) if from_logits else _binary(y_true, y_pred), axis=axis)
+    return jnp.mean(crossentropy.binary_crossentropy(y_true, y_pred, from_logits), axis=axis)
 
 
 def binary_focal_crossentropy(
@@ -69,7 +71,7 @@ def binary_focal_crossentropy(
     y_true = _smoothed(y_true, label_smoothing, 2)
     p = jax.nn.sigmoid(y_pred) if from_logits else y_pred
     q = y_true * p + (1.0 - y_true) * (1.0 - p)
-    values = jnp.power(1.0 - q, gamma) * _binary(y_true, p)
+    values = jnp.power(1.0 - q, gamma) * crossentropy.binary_crossentropy(y_true, p)
     if apply_class_balancing:
         values = values * (y_true * alpha + (1.0 - y_true) * (1.0 - alpha))
     return jnp.mean(values, axis=axis)
@@ -93,10 +95,7 @@ def categorical_crossentropy(
         [0.6931]
     """
     y_true, y_pred = _categorical("categorical_crossentropy", y_true, y_pred, label_smoothing, axis)
-    if not from_logits:
-        return -jnp.sum(y_true * jnp.log(_probabilities(y_pred, axis)), axis=axis)
-    largest, log_sum = _log_sum_exp(y_pred, axis)
-    return log_sum * jnp.sum(y_true, axis=axis) + jnp.sum(y_true * (largest - y_pred), axis=axis)
+    return crossentropy.categorical_crossentropy(y_true, y_pred, from_logits, axis)
 
 
 def categorical_focal_crossentropy(
@@ -127,7 +126,7 @@ def categorical_focal_crossentropy(
         [0.0433]
     """
     y_true, y_pred = _categorical("categorical_focal_crossentropy", y_true, y_pred, label_smoothing, axis)
-    p = _probabilities(jax.nn.softmax(y_pred, axis) if from_logits else y_pred, axis)
+    p = crossentropy.probabilities(jax.nn.softmax(y_pred, axis) if from_logits else y_pred, axis)
     return jnp.sum(jnp.power(1.0 - p, gamma) * jnp.asarray(alpha, p.dtype) * (-y_true * jnp.log(p)), axis=axis)
 
 
@@ -152,29 +151,7 @@ def sparse_categorical_crossentropy(
     labels = class_labels(y_true, y_pred, axis)
     if ignore_class is not None:
         labels = jnp.where(labels == ignore_class, -1, labels)
-    classes = y_pred.shape[axis]
-    # a comparison and a sum along the class axis: one pass, and gradients without a scatter
-    chosen = jnp.sum(jnp.where(jax.nn.one_hot(labels, classes, axis=axis, dtype=bool), y_pred, 0), axis=axis)
-    if from_logits:
-        largest, log_sum = _log_sum_exp(y_pred, axis)
-        values = log_sum + (jnp.squeeze(largest, axis) - chosen)
-    else:
-        values = -jnp.log(_clipped(chosen / jnp.sum(y_pred, axis=axis)))
-    return jnp.where((labels >= 0) & (labels < classes), values, 0)
-
-
-def class_labels(y_true: jax.Array, y_pred: jax.Array, axis: int = -1) -> jax.Array:
-    """Whole labels, of the shape of the predictions without their class axis."""
-    expected = y_pred.shape[: axis % y_pred.ndim] + y_pred.shape[axis % y_pred.ndim + 1 :]
-    if y_true.ndim == y_pred.ndim and y_true.ndim > 1 and y_true.shape[axis] == 1:
-        y_true = jnp.squeeze(y_true, axis)
-    if y_true.shape != expected:
-        one_hot = " They look one-hot: use categorical_crossentropy." if y_true.shape == y_pred.shape else ""
-        raise ValueError(
-            f"sparse_categorical_crossentropy: y_true has shape {y_true.shape} and y_pred has shape {y_pred.shape}; "
-            f"expected labels of shape {expected}, one for each row of class scores.{one_hot}"
-        )
-    return y_true if jnp.issubdtype(y_true.dtype, jnp.signedinteger) else y_true.astype("int32")
+    return crossentropy.sparse_categorical_crossentropy(labels, y_pred, from_logits, axis)
 
 
 def kl_divergence(y_true: Any, y_pred: Any) -> jax.Array:
@@ -245,17 +222,6 @@ def _smoothed(y_true: jax.Array, label_smoothing: float, classes: int) -> jax.Ar
     return y_true * (1.0 - label_smoothing) + label_smoothing / classes if label_smoothing else y_true
 
 
-def _binary(y_true: jax.Array, p: jax.Array) -> jax.Array:
-    p = _clipped(p)
-    return -(y_true * jnp.log(p) + (1.0 - y_true) * jnp.log(1.0 - p))
-
-
-def _binary_from_logits(y_true: jax.Array, x: jax.Array) -> jax.Array:
-    """``-y * log_sigmoid(x) - (1 - y) * log_sigmoid(-x)`` with one logarithm; exact for large logits of either sign."""
-    positive = jnp.maximum(x, 0.0)
-    return positive - x * y_true + jnp.log1p(jnp.exp(x - 2.0 * positive))  # -abs(x), with the right derivative at 0
-
-
 def _categorical(function: str, y_true: Any, y_pred: Any, label_smoothing: float, axis: int) -> tuple[jax.Array, jax.Array]:
     labels = "If the targets are class numbers, use sparse_categorical_crossentropy; else give one-hot rows of shape y_pred.shape."
     y_true, y_pred = aligned(function, y_true, y_pred, labels)
@@ -267,23 +233,6 @@ def _categorical(function: str, y_true: Any, y_pred: Any, label_smoothing: float
             DataWarning,
         )
     return _smoothed(y_true, label_smoothing, classes), y_pred
-
-
-def _clipped(p: jax.Array) -> jax.Array:
-    return jnp.clip(p, EPSILON, 1.0 - EPSILON)
-
-
-def _probabilities(p: jax.Array, axis: int) -> jax.Array:
-    return _clipped(p / jnp.sum(p, axis=axis, keepdims=True))
-
-
-def _log_sum_exp(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """The largest logit m (its axis kept, no gradient) and ``log(sum(exp(x - m)))``: to be added last, so that no digits are lost.
-
-    ``-log(softmax(x)) = log_sum + (m - x)`` needs no array of all log-probabilities: with its gradient a quarter less memory traffic.
-    """
-    largest = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    return largest, jnp.log(jnp.sum(jnp.exp(x - largest), axis=axis))
 
 
 def _margin(function: str, y_true: Any, y_pred: Any) -> jax.Array:

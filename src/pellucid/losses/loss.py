@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import dtypes, naming, serialization
+from pellucid.core.masks import mask_of
 from pellucid.core.registry import Registry
 from pellucid.core.weakly import cached_weakly
 from pellucid.errors import did_you_mean
 
-EPSILON = 1e-7  # keeps logarithms and quotients finite
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none")
 
 registry = Registry("loss")
@@ -80,10 +80,14 @@ class Loss:
         return reduce_values(values, self.reduction, sample_weight, rows, counted, self.name)
 
     def values(self, y_true: Any, y_pred: Any) -> tuple[jax.Array, Any]:
-        """What ``call`` and ``counted`` return for targets and predictions of any type."""
+        """What ``call`` and ``counted`` return for targets and predictions of any type; where these have a mask, only what is real
+        counts.
+        """
         self._check_real(y_true=y_true, y_pred=y_pred)
+        mask = mask_of(y_pred)
         y_true, y_pred = _arrays(y_true, self.dtype if self.casts_labels else None), _arrays(y_pred, self.dtype)
-        return jnp.asarray(self.call(y_true, y_pred)), self.counted(y_true, y_pred)
+        values = jnp.asarray(self.call(y_true, y_pred))
+        return values, within_mask(self.counted(y_true, y_pred), mask, values, self.name)
 
     def _check_real(self, **given: Any) -> None:
         """A conversion to real numbers would drop the imaginary parts."""
@@ -301,6 +305,14 @@ def like_values(given: Any, values: jax.Array, what: str, name: str) -> jax.Arra
             f"expected one number for each row, of shape ({values.shape[0]},), or one for each value."
         )
     return jnp.expand_dims(given, tuple(range(given.ndim, values.ndim)))
+
+
+def within_mask(counted: Any, mask: Any, values: jax.Array, name: str) -> Any:
+    """Which values count, where the predictions have a mask: True is real. Of a value for the whole batch nothing can be left out."""
+    if mask is None or values.ndim == 0:
+        return counted
+    real = jnp.broadcast_to(like_values(mask, values, "the mask of y_pred", name), values.shape)
+    return real if counted is None else jnp.logical_and(real, counted)
 
 
 def divide_or_zero(numerator: jax.Array, denominator: jax.Array) -> jax.Array:

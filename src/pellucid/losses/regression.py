@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.losses.loss import EPSILON, aligned
+from pellucid.losses.loss import aligned
+from pellucid.ops.crossentropy import EPSILON
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> jax.Array:

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from pellucid.losses.loss import EPSILON, aligned
+from pellucid.losses.loss import aligned
+from pellucid.ops.crossentropy import EPSILON
 
 Axes = int | tuple[int, ...] | None
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from pellucid.core.variable import Variable
 from pellucid.errors import did_you_mean
-from pellucid.losses.loss import EPSILON, aligned, divide_or_zero, like_values
+from pellucid.losses.loss import aligned, divide_or_zero, like_values
 from pellucid.metrics.metric import Metric, entered
+from pellucid.ops.crossentropy import EPSILON
 
 LOWEST = -1e10  # the score of classes that are not among the best k
 Thresholds = float | Sequence[float] | None

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core.masks import mask_of
 from pellucid.core.serialization import serialize_keras_object
 from pellucid.core.variable import Variable
-from pellucid.losses.loss import Loss, divide_or_zero, function_name, like_values, options_of, with_last_axis
+from pellucid.losses.loss import Loss, divide_or_zero, function_name, like_values, options_of, with_last_axis, within_mask
 from pellucid.metrics.metric import Metric, entered
 
 
@@ -152,7 +153,8 @@ class MeanMetricWrapper(Mean):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch; weights have shape (batch,), (batch, 1) or that of the values."""
-        self._add(self.values(y_true, y_pred), sample_weight, self.counted(y_true, y_pred))
+        values = jnp.asarray(self.values(y_true, y_pred))
+        self._add(values, sample_weight, within_mask(self.counted(y_true, y_pred), mask_of(y_pred), values, self.name))
 
     def get_config(self) -> dict[str, Any]:
         more = {"fn": self.fn, **self.fn_kwargs}

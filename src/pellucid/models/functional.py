@@ -19,20 +19,8 @@ from pellucid.errors import did_you_mean
 from pellucid.models.ends import Inside
 from pellucid.models.network import Connected, Input, Network
 
-# In Keras the modules of its operations that are not in keras.src.ops.numpy, by the functions' names.
-_MODULES = {
-    **dict.fromkeys(
-        ["relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "glu", "silu", "softmax", "log_softmax", "sigmoid", "log_sigmoid"],
-        "nn",
-    ),
-    **dict.fromkeys(["soft_sign", "softplus", "one_hot"], "nn"),
-    **dict.fromkeys(["cast", "stop_gradient", "unstack"], "core"),
-    **dict.fromkeys(["top_k", "logsumexp", "rsqrt", "erf"], "math"),
-}
-# What Keras keeps with the call: of all others it is the first argument alone, the rest being part of the operation.
-_CALLED_WITH = {"where": 3, "take": 2, "take_along_axis": 2, "tensordot": 2, "arctan2": 2, "maximum": 2, "minimum": 2, "dot": 2}
-_CALLED_WITH |= dict.fromkeys(("inner", "outer", "vdot", "cross", "logical_and", "logical_or", "logical_xor", "divide"), 2)
-_RENAMED = {("reshape", "shape"): "newshape", ("clip", "min"): "x_min", ("clip", "max"): "x_max", ("tile", "reps"): "repeats"}
+# What Keras keeps with the call of an operation: all else but its first argument is part of the operation.
+_OF_THE_CALL = {"x", "x1", "x2", "xs", "y", "condition", "indices", "predictions", "output", "segment_ids"}
 
 
 # ---- Writing ----
@@ -119,13 +107,13 @@ def _operation(step: Step) -> tuple[dict[str, Any], tuple, dict]:
             args, options = step.args[1:], {"subscripts": step.args[0], **options}
     else:
         given = _arguments(step)
-        names = list(given)[: _CALLED_WITH.get(name, 1)]
-        args = tuple(given[n] for n in names)
-        options = {_RENAMED.get((name, n), n): value for n, value in given.items() if n not in names}
+        called = [n for number, n in enumerate(given) if number == 0 or n in _OF_THE_CALL]
+        args = tuple(given[n] for n in called)
+        options = {n: value for n, value in given.items() if n not in called}
     class_name = "".join(part.capitalize() for part in name.split("_"))
     config = {"name": name, **{key: serialize_keras_object(value) for key, value in options.items()}}
-    module = f"keras.src.ops.{_MODULES.get(name, 'numpy')}"
-    return {"module": module, "class_name": class_name, "config": config, "registered_name": class_name}, args, {}
+    home = next((m for m in ("nn", "core", "math", "linalg") if name in getattr(ops, m).__all__), "numpy")
+    return {"module": f"keras.src.ops.{home}", "class_name": class_name, "config": config, "registered_name": class_name}, args, {}
 
 
 def _name_of(function: Callable) -> str:
@@ -239,14 +227,12 @@ def _stand() -> Any:
 
 
 def _apply(function: Callable, name: str, args: tuple, options: dict[str, Any], origin: Any) -> Any:
-    """Applies a function with the options of Keras's operation, some of which have other names here, or are of no use."""
+    """Applies a function with the options of Keras's operation, some of which are of no use here."""
     inner = getattr(function, "__wrapped__", function)
     if name == "einsum":
         args = (options.pop("subscripts"), *args)
     if options:
-        here = {theirs: ours for (of, ours), theirs in _RENAMED.items() if of == name}
         taken = inspect.signature(inner).parameters
-        options = {here.get(key, key): value for key, value in options.items()}
         options = {key: value for key, value in options.items() if key in taken or value not in (None, False)}
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     return apply(inner, args, options, origin)

@@ -111,10 +111,10 @@ class Pure:
             raise TypeError(f"training={training!r}; expected True or False: with jax.jit, name it in static_argnames.")
         values = {**self._checked("params", params, self._trainable), **self._checked("state", state, self._others)}
         args, kwargs, _ = self.model._without_training(inputs, more)
-        whole = args[0] if len(args) == 1 and not kwargs else Arguments(args, kwargs)
+        whole = Arguments.of(args, kwargs).alone()
         with Frame({v: jnp.asarray(value) for v, value in values.items()}) as frame:
             outputs, losses = captures_of(self.model).outputs_and_losses(whole, training, None, "functionalize")
-            return outputs, {path: frame.values[v] for path, v in self._others.items()}, losses
+            return outputs, {path: frame.values[v] for path, v in self._others.items()}, losses + self.model._penalties()
 
     def _checked(self, name: str, given: Mapping[str, Any], known: dict[str, Variable]) -> dict[Variable, Any]:
         for path in given:

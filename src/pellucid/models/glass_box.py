@@ -89,7 +89,7 @@ class GlassBox(Configured):
     def _call_in_step(self, capture: Capture, args: tuple, kwargs: dict) -> Any:
         """``self(x)`` in a step of the user's own: the graph becomes part of the step's, ``call`` does not run for it."""
         args, kwargs, training = self._without_training(args, kwargs)
-        inputs = args[0] if len(args) == 1 and not kwargs else Arguments(args, kwargs)
+        inputs = Arguments.of(args, kwargs).alone()
         with capture.layer_call(self, args, kwargs, user_place(sys._getframe(2))) as record:
             return record(self._machine.captures.run(inputs, bool(training), None, capture.root.name))
 

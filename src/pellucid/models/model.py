@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from pellucid.errors import DataError
 from pellucid.graph.graph import Graph
 from pellucid.models.ends import layers_of
 from pellucid.models.steps import Steps
+from pellucid.saving import LoadReport, load_weights, save_weights
 from pellucid.training import loop
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.data import ArrayData, is_arrays
@@ -170,6 +172,50 @@ class Model(Steps):
         if self._machine.objective is not None:
             self._machine.objective.reset()
         self._machine.reset_own_metrics()
+
+    # ---- Files ----
+
+    @filtered
+    def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True, max_shard_size: float | None = None) -> None:
+        """Writes all weights, and the state of the optimizer, to a file: whole, or what was there before stays.
+
+        Args:
+            filepath: ends in ``.weights.h5`` (HDF5; Keras reads it) or in ``.safetensors``.
+            overwrite: whether a file that is there may be replaced.
+            max_shard_size: None; files in several parts are not written.
+
+        Raises:
+            NotBuiltError: where there are no weights yet.
+            ValueError: for another ending.
+            OSError: where it cannot be written, or is there and ``overwrite=False``.
+        """
+        save_weights(self, filepath, overwrite, max_shard_size)
+
+    @filtered
+    def load_weights(
+        self,
+        filepath: str | os.PathLike,
+        skip_mismatch: bool = False,
+        objects_to_skip: Iterable[Any] | None = None,
+        by_name: bool | None = None,
+    ) -> LoadReport:
+        """Takes all weights, and the state of the optimizer, from a file. Where something does not fit, none.
+
+        Args:
+            filepath: of a file that ``save_weights`` wrote here or in Keras; or of a model that Keras saved (``.keras``).
+            skip_mismatch: whether layers whose weights do not fit are left as they are, and the others loaded.
+            objects_to_skip: layers that are left as they are, with those inside them.
+            by_name: False or None; weights by the names of layers are not read.
+
+        Returns:
+            What was loaded. It prints what was not.
+
+        Raises:
+            NotBuiltError: where there are no weights yet.
+            ValueError: for a file that cannot be read, or does not fit: it names the weights and both shapes.
+            FileNotFoundError: where there is none.
+        """
+        return load_weights(self, filepath, skip_mismatch, objects_to_skip, by_name)
 
     # ---- What is inside ----
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from pellucid.core import dtypes
+from pellucid.core import dtypes, masks
 from pellucid.core.given import Given
 from pellucid.core.layer import Hooks, Layer
 from pellucid.core.symbolic import Step, SymbolicTensor
@@ -187,16 +187,22 @@ class Connected(Layer):
         yield from super()._children()
 
     @built_in
-    def call(self, inputs: Any, training: Any = None) -> Any:
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Computes the outputs from the inputs: of a subclass, or along the steps from symbolic inputs to outputs."""
         if self._network is None:
             return super().call(inputs)
+        for x, given in zip(jax.tree.leaves(inputs), jax.tree.leaves(mask, is_leaf=lambda m: m is None), strict=False):
+            if given is not None:
+                masks.attach(x, given)
         return self._network.run(inputs)
 
     @Given
     def layers(self) -> list[Layer]:
         """The layers that the model holds itself."""
         return self._nested_layers()
+
+    def _listed_on_file(self) -> tuple[list[Any], bool] | None:
+        return (self._nested_layers(), False) if self._network is None else (self._network.layers, True)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer of the model.

@@ -107,6 +107,9 @@ class Sequential(Model):
             inputs = layer(inputs)
         return inputs
 
+    def _listed_on_file(self) -> tuple[list[Any], bool]:
+        return self._layers, True
+
     def _children(self) -> Iterator[tuple[str, Any]]:
         yield from ((layer.name, layer) for layer in vars(self).get("_layers", ()))
         yield from (item for item in super()._children() if not item[0].startswith("_layers/"))

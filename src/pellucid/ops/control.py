@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from pellucid.core import frame, jax_compat
 from pellucid.core.mode import TrainingFlag, by_training
 from pellucid.core.variable import Variable
+from pellucid.ops.core import convert_to_tensor
 
 
 def cond(pred: Any, true_fn: Callable, false_fn: Callable, *operands: Any) -> Any:
@@ -34,6 +36,30 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, *operands: Any) -> An
     if not jax_compat.is_tracer(pred):
         return (true_fn if pred else false_fn)(*operands)
     return frame.choose(pred, true_fn, false_fn, *operands)
+
+
+def switch(index: Any, branches: Sequence[Callable], *operands: Any) -> Any:
+    """Calls one of several functions, by its number. All may read and assign variables.
+
+    Args:
+        index: a whole number; one below 0 stands for 0, one too large for the last.
+        branches: functions of the operands that return the same structure, shapes and dtypes.
+        operands: of the function that is called.
+
+    Raises:
+        ValueError: where there are no branches.
+
+    Example:
+        >>> from pellucid import ops
+        >>> float(ops.switch(1, [lambda x: x, lambda x: 2 * x], 3.0))
+        6.0
+    """
+    if not branches:
+        raise ValueError("switch: branches is empty; expected at least one function.")
+    index = index.value if isinstance(index, Variable) else index
+    if not jax_compat.is_tracer(index):
+        return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+    return frame.choose_by_index(index, branches, *operands)
 
 
 def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: int = 1) -> tuple[Any, Any]:
@@ -95,9 +121,63 @@ def map(f: Callable, xs: Any) -> Any:
     return scan(lambda _, x: (0, f(x)), 0, xs)[1]
 
 
-def stop_gradient(x: Any) -> Any:
-    """The same value, which gradients treat as a constant."""
-    return jax.lax.stop_gradient(x)
+def vectorized_map(function: Callable, elements: Any) -> Any:
+    """``function`` of each slice along the first axis, of all at once, stacked; as ``jax.vmap``.
+
+    ``function`` may read variables and call layers. Each slice draws random numbers of its own.
+
+    Args:
+        function: of a slice, or of a structure of slices.
+        elements: an array, or a structure of arrays with equal first sizes.
+
+    Raises:
+        CaptureError: where ``function`` assigns a variable, which each slice would give another value.
+
+    Example:
+        >>> from pellucid import ops
+        >>> ops.vectorized_map(lambda pair: pair[0] @ pair[1], [ops.ones((4, 3)), ops.ones((4, 3))]).tolist()
+        [3.0, 3.0, 3.0, 3.0]
+    """
+    return frame.over_rows(function, jax.tree.map(convert_to_tensor, elements))
+
+
+def associative_scan(f: Callable, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """All prefixes of elements, combined by an associative function, in parallel: as ``jax.lax.associative_scan``.
+
+    Args:
+        f: ``f(a, b)`` of two structures of slices, of any number along the axis. It may read variables, not assign them.
+        elems: an array, or a structure of arrays of equal size along the axis.
+        reverse: whether suffixes are combined instead.
+        axis: that the elements lie along.
+
+    Example:
+        >>> from pellucid import ops
+        >>> ops.associative_scan(lambda a, b: a * b, ops.array([1, 2, 3, 4])).tolist()
+        [1, 2, 6, 24]
+    """
+    return jax.lax.associative_scan(frame.without_writes(f, "associative_scan"), elems, reverse, axis)
+
+
+def remat(f: Callable) -> Callable:
+    """A function like ``f`` whose inner values are not kept for the gradient, but computed again: less memory, more time.
+
+    ``f`` may read and assign variables, draw random numbers and call layers; it may be a layer. What it computes again is the
+    same: drawn from the same seeds, and assigned once. Chen et al., "Training deep nets with sublinear memory cost", 2016.
+
+    Args:
+        f: of any arguments.
+
+    Example:
+        >>> import pellucid
+        >>> float(pellucid.remat(lambda x: x * x)(3.0))
+        9.0
+    """
+
+    @functools.wraps(f)
+    def rematerialized(*args: Any, **kwargs: Any) -> Any:
+        return frame.checkpoint(f, args, kwargs)
+
+    return rematerialized
 
 
 def print(*values: Any, sep: str = " ", end: str = "\n", output_stream: Any = None, **_: Any) -> None:

@@ -65,6 +65,8 @@ class Adam(_Betas):
         [0.75, 1.25]
     """
 
+    slots_apart = ("velocity_hat",)
+
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -76,6 +78,9 @@ class Adam(_Betas):
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, **common)
         self.amsgrad = amsgrad
+
+    def _after(self, updates: int, name: str) -> Any:
+        return {"power_1": self.beta_1, "power_2": self.beta_2}[name] ** updates
 
     def transformation(self, rate: Any) -> Any:
         # optax adds epsilon to the corrected root, Keras to the uncorrected one: their early steps differ
@@ -196,6 +201,8 @@ class Nadam(_Betas):
         >>> round(float(w), 3)
         0.469
     """
+
+    shared_slots = ("u_product",)
 
     def transformation(self, rate: Any) -> Any:
         def update(grads: list, state: _NesterovMoments, params: Any = None) -> tuple[list, _NesterovMoments]:

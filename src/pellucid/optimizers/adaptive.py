@@ -35,6 +35,7 @@ class RMSprop(Optimizer):
     """
 
     slot_names = {"nu": "velocity", "mu": "average_gradient", "trace": "momentum"}
+    slots_apart = ("velocity", "momentum", "average_gradient")
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from pellucid.core.serialization import deserialize_keras_object, serialize_kera
 from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients
 from pellucid.optimizers.optimizer import BesideDecay, CommonArgs, Optimizer, registry
-from pellucid.optimizers.slots import make_slot
+from pellucid.optimizers.slots import assign_all, make_slot
 
 
 class LossScaleOptimizer(Optimizer):
@@ -176,6 +176,16 @@ class LossScaleOptimizer(Optimizer):
     def variables(self) -> list[Variable]:
         """The number of good steps since the scale changed, the scale, and all of the inner optimizer."""
         return [self.step_counter, self.dynamic_scale, *self.inner_optimizer.variables]
+
+    def _on_file(self) -> tuple[list[Variable], dict[str, Variable]]:
+        inner, _ = self.inner_optimizer._on_file()
+        return [*inner[: 1 if self.schedule else 2], self.step_counter, self.dynamic_scale, *inner], {}
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Takes the scale, and how long it has been good, from a file. The inner optimizer takes its own state."""
+        first = 1 if self.schedule else 2  # after the number of steps, and the rate
+        own = {str(first): self.step_counter, str(first + 1): self.dynamic_scale}
+        assign_all(self.name, own, {key: store[key] for key in own if key in store})
 
     def transformation(self, rate: Any) -> Any:
         """The rule of the inner optimizer."""

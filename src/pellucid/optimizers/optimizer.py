@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
 from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients, schedules
-from pellucid.optimizers.slots import Slots, State, copy_of, make_slot, size_of
+from pellucid.optimizers.slots import Slots, State, assign_all, copy_of, make_slot, size_of
 
 registry = Registry("optimizer")
 
@@ -75,6 +75,8 @@ class Optimizer:
 
     state_attributes = ("_slots", "_built_for")  # no part of the rule
     slot_names: dict[str, str] = {}  # our words for those of optax
+    slots_apart: tuple[str, ...] = ()  # of all variables one after another, in a file, where a variable's others are together
+    shared_slots: tuple[str, ...] = ()  # those of no variable that Keras has, too
 
     def __init__(
         self,
@@ -217,6 +219,38 @@ class Optimizer:
         """The counters, the learning rate and all slots, with paths such as ``adam/momentum/dense/kernel``."""
         counters = [self._calls, self._accumulated] if self.gradient_accumulation_steps else []
         return [self.iterations, self._learning_rate, *counters, *self._slots.variables]
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Puts the state into a dict, from which a file of weights is written: by numbers what Keras has, too, else by names."""
+        numbered, named = self._on_file()
+        store.update({str(number): variable for number, variable in enumerate(numbered)} | named)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Takes the state from what ``save_own_variables`` has put into a file, here or in Keras; all of it or nothing.
+
+        Raises:
+            ValueError: where it does not fit.
+        """
+        numbered, named = self._on_file()
+        arrays = dict(store)
+        if "0" in arrays:  # Keras counts the calls alone
+            updates, rest = divmod(int(arrays["0"]), self.gradient_accumulation_steps or 1)
+            counts = {"iterations": updates, "accumulated": rest}
+            arrays = {**{name: counts.get(name, self._after(updates, name)) for name in named}, **arrays}
+        assign_all(self.name, {str(number): variable for number, variable in enumerate(numbered)} | named, arrays)
+
+    def _on_file(self) -> tuple[list[Variable], dict[str, Variable]]:
+        """(the state in the order of Keras's files, and what Keras has not)."""
+        rate = [self._learning_rate] if self.schedule is None else []
+        slots, shared = self._slots.on_file(self.built_for, self.slots_apart)
+        named = {name: shared.pop(name) for name in list(shared) if name not in self.shared_slots}
+        if self.gradient_accumulation_steps:
+            named |= {"iterations": self.iterations, "accumulated": self._accumulated}
+        return [self._calls if self.gradient_accumulation_steps else self.iterations, *rate, *slots, *shared.values()], named
+
+    def _after(self, updates: int, name: str) -> Any:
+        """What a slot that is not on file holds after so many updates: by default it counts them."""
+        return updates
 
     # ---- A step ----
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -67,6 +67,19 @@ class Slots:
     def variables(self) -> list[Variable]:
         """All slots, in the order in which they were made."""
         return list(self._slots.values())
+
+    def on_file(self, variables: tuple[Variable, ...], apart: tuple[str, ...]) -> tuple[list[Variable], dict[str, Variable]]:
+        """(the slots of variables, in the order of Keras's files; those of none by name).
+
+        Args:
+            variables: in their order.
+            apart: names of the slots of which those of all variables are together.
+        """
+        place: dict[Any, int] = {variable: number for number, variable in enumerate(variables)}
+        group = {"average": -2, "gradient_accumulator": -1, **{name: number for number, name in enumerate(apart, 1)}}
+        owned = [(key, slot) for key, slot in self._slots.items() if key.owner is not None]
+        owned.sort(key=lambda item: (group.get(_kind(item[1]), 0), place.get(item[0].owner, len(place))))
+        return [slot for _, slot in owned], {slot.path.split("/", 1)[1]: slot for key, slot in self._slots.items() if key.owner is None}
 
     def of(self, variable: Variable, path: str) -> Variable | None:
         """The slot of a variable that is like it, or None."""
@@ -139,6 +152,11 @@ def size_of(variables: tuple[Variable, ...], init: Callable, beside: dict[str, C
     return sum(leaf.size for leaf in leaves), sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
+def _kind(slot: Variable) -> str:
+    """``velocity`` of the path ``adam/velocity/dense/kernel``."""
+    return slot.path.split("/")[1]
+
+
 def make_slot(value: Any, path: str) -> Variable:
     """A variable that is not trained, of an array that nobody else holds."""
     variable = Variable(lambda *_: value, value.shape, value.dtype, trainable=False, name=path.rsplit("/", 1)[-1])
@@ -147,6 +165,21 @@ def make_slot(value: Any, path: str) -> Variable:
     if isinstance(value, jax.Array):
         variable.array = value
     return variable
+
+
+def assign_all(name: str, variables: Mapping[str, Variable], arrays: Mapping[str, Any]) -> None:
+    """Sets the state of an optimizer, all of it or nothing.
+
+    Raises:
+        ValueError: where the arrays are not as many, or of other shapes.
+    """
+    if set(variables) != set(arrays):
+        raise ValueError(f"The state of optimizer {name!r} consists of {len(variables)} arrays; the file has {len(arrays)}.")
+    for key, variable in variables.items():
+        if np.shape(arrays[key]) != variable.shape:
+            raise ValueError(f"{variable.path!r} has shape {variable.shape}; that in the file has {np.shape(arrays[key])}.")
+    for key, variable in variables.items():
+        variable.assign(arrays[key])
 
 
 def copy_of(value: Any) -> Any:

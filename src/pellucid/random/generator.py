@@ -30,7 +30,7 @@ class SeedGenerator:
         self.seed = seeds.next_seed("dropout") if seed is None else int(seed)
         state = np.array([self.seed & 0xFFFFFFFF, 0], np.uint32)
         self.state = Variable(state, trainable=False, name=name or "seed_generator_state")
-        self.state.transient = True  # type: ignore[attr-defined]
+        self.state.transient = self.state.is_seed = True  # type: ignore[attr-defined]
 
     def next(self) -> jax.Array:
         """A JAX key that was not given before: (seed, number of the draw) as the key of a counter-based generator."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from pellucid import losses as losses_module
 from pellucid import metrics as metrics_module
 from pellucid.core import dtypes, explain, frame
+from pellucid.core.masks import mask_of
 from pellucid.core.variable import Variable
 from pellucid.errors import DataWarning, did_you_mean
 from pellucid.losses import Loss, SparseCategoricalCrossentropy
@@ -83,6 +85,10 @@ class OutputMetric:
     output: int
     log_name: str
     weighted: bool
+
+    def takes_weights(self) -> bool:
+        """Whether sample weights can be given to the metric: one of a user's may take none."""
+        return "sample_weight" in inspect.signature(self.metric.update_state).parameters
 
 
 class Objective:
@@ -259,6 +265,10 @@ class Objective:
         leaves, targets, weights = jax.tree.leaves(outputs), self.targets(y), self.sample_weights(sample_weight)
         for m in self.metrics:
             weight = weights[m.output] if m.weighted else None
+            mask = mask_of(leaves[m.output])
+            if mask is not None and m.takes_weights():  # padding does not count
+                mask = mask.astype(dtypes.floatx())
+                weight = mask if weight is None else mask * weight.reshape(*weight.shape, *[1] * (mask.ndim - weight.ndim))
             if rows is not None:
                 weight = rows if weight is None else weight * rows.reshape(-1, *[1] * (weight.ndim - 1))
             given = {} if weight is None else {"sample_weight": weight}  # not every metric of a user takes weights

@@ -75,7 +75,7 @@ class EagerRunner:
         for variable, value in written.items():
             variable.assign(value)
         self._names = output_names(outputs, [watch.makers.get(id(leaf)) for leaf in jax.tree.leaves(outputs)])
-        return outputs, watch.losses
+        return outputs, watch.losses + ([] if self.purpose == "predict" else layer._penalties())
 
     # ---- The objective, once there are outputs ----
 

@@ -260,6 +260,8 @@ class Machine:
         """
         own = self.own_step(purpose)
         variables = self._trainable(graph) if purpose == "train" and own is None else ()
+        if purpose == "test" and own is None:
+            variables = tuple(v for v in self._trainable(graph) if v.regularizer is not None)
         specs, tree = jax.tree.flatten(batch)
         slots = tuple(self.need_settings("fit").optimizer.slots(variables)) if purpose == "train" and own is None else ()
         shapes = tuple((s.shape, str(s.dtype)) for s in specs)
@@ -297,7 +299,8 @@ class Machine:
     def readings(self, purpose: str, objective: Objective | None) -> Readings:
         """What losses, metrics and optimizer have as plain Python values, which may be assigned at any time."""
         settings = self.need_settings("fit") if purpose == "train" else self.settings
-        optimizer, more = (settings.optimizer, self._constraints) if settings is not None and purpose == "train" else (None, list)
+        optimizer = settings.optimizer if settings is not None and purpose == "train" else None
+        more: Any = list if purpose == "predict" else functools.partial(self._of_weights, optimizer is not None)
         if self.own_step(purpose):
             given = None if settings is None else settings.loss
             return Readings((x for x in (optimizer, given, *computing_parts(self.layer)) if x is not None), more)
@@ -305,10 +308,15 @@ class Machine:
             return Readings(())
         return Readings([*objective.computing_parts(), *([] if optimizer is None else [optimizer])], more)
 
-    def _constraints(self) -> list[Any]:
-        """Those of the trained weights, in their order, where there are any."""
-        found = [v.constraint for v in self._trainable(self.captures.last)]
-        return found if any(c is not None for c in found) else []
+    def _of_weights(self, constraints: bool) -> list[Any]:
+        """The regularizers of the trained weights (and the constraints), in their order, where there are any."""
+        weights = self._trainable(self.captures.last)
+        found = [v.regularizer for v in weights] + [v.constraint for v in weights if constraints]
+        return found if any(f is not None for f in found) else []
+
+    def adds_losses(self, graph: Graph) -> bool:
+        """Whether there is more to minimise than the losses of ``compile``: of ``add_loss``, of regularizers."""
+        return graph.losses > 0 or any(v.regularizer is not None for v in self._trainable(graph))
 
     def _number_of(self, readings: Readings) -> int:
         """A number for equal contents, which cannot be keys themselves."""
@@ -340,7 +348,8 @@ class Machine:
         """A new program; see ``program``."""
 
         def forward(x: Any) -> tuple[Any, list[Any]]:
-            return graph.run(x, purpose == "train", form.batch_size)
+            outputs, losses = graph.run(x, purpose == "train", form.batch_size)
+            return outputs, losses + ([] if purpose == "predict" else self.layer._penalties())
 
         watched = purpose == "train" and self.settings is not None and self.settings.nan == "raise"
         if self.own_step(purpose):

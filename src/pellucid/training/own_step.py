@@ -115,7 +115,7 @@ def _make_metrics(model: Any, data: Any) -> None:
     if settings is None or graph is None or (settings.loss is None and not settings.metrics and not settings.weighted_metrics):
         return
     with contextlib.suppress(ValueError, TypeError):  # a step may use other targets: then compute_loss tells, if it is used
-        model._objective_of(unpack(data)[1], graph.output_specs(1), graph.losses > 0)
+        model._objective_of(unpack(data)[1], graph.output_specs(1), model._machine.adds_losses(graph))
 
 
 def takes_state(step: Callable) -> bool:

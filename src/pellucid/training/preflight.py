@@ -154,7 +154,7 @@ def _built_in(machine: Machine, inputs: Any, targets: Any, size: int) -> _Plan:
     if not training:
         return _Plan("predict", graph, targets, None, (), flops)
     targets = _like_outputs(machine, graph, size) if targets is None else targets
-    objective = machine.objective_for(graph.output_specs(size), graph.output_names, targets, graph.losses > 0, "preflight")
+    objective = machine.objective_for(graph.output_specs(size), graph.output_names, targets, machine.adds_losses(graph), "preflight")
     return _Plan("train", graph, targets, objective, tuple(machine.layer.trainable_variables), flops)
 
 

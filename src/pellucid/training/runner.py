@@ -106,7 +106,9 @@ class Runner:
         """Losses and metrics. Batches of several kinds share them, and so their means."""
         like = self._like.objective if self._like is not None else None
         if like is None:
-            found = self.machine.objective_for(outputs, self.graph.output_names, self.data.y, self.graph.losses > 0, self.caller)
+            found = self.machine.objective_for(
+                outputs, self.graph.output_names, self.data.y, self.machine.adds_losses(self.graph), self.caller
+            )
             found.look_at_class_numbers(self.data.y, outputs, self.caller)
             return found
         if jax.tree.structure(outputs) != like.tree:

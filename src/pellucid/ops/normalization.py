@@ -1,0 +1,207 @@
+"""Normalization: arrays with mean 0 and variance 1, or norm 1, along some axes.
+
+Statistics are those of 32-bit floats at least: the squares of half precision overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pellucid import config
+from pellucid.ops.core import convert_to_tensor
+
+Axes = int | Sequence[int]
+
+
+def moments(x: Any, axes: Axes, keepdims: bool = False, synchronized: bool = False) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance over some axes.
+
+    Args:
+        x: the array.
+        axes: that are reduced.
+        keepdims: whether they stay, with size 1.
+        synchronized: False; devices of one program see the whole array anyway.
+
+    Example:
+        >>> from pellucid import ops
+        >>> [m.tolist() for m in ops.moments([[1.0, 2.0], [3.0, 6.0]], axes=[0])]
+        [[2.0, 4.0], [1.0, 4.0]]
+    """
+    if synchronized:
+        raise NotImplementedError("moments: synchronized=True; expected False: the statistics of a compiled step are those of all devices.")
+    x = convert_to_tensor(x)
+    wide, axes = x.astype(jnp.result_type(x.dtype, "float32")), _axes(axes, x.ndim)
+    found = wide.mean(axes, keepdims=keepdims), wide.var(axes, keepdims=keepdims)
+    if x.dtype == wide.dtype:
+        return found
+    largest = float(jnp.finfo("float16").max)
+    return tuple(jnp.clip(m, -largest, largest).astype(x.dtype) for m in found)  # type: ignore[return-value]
+
+
+def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = None) -> jax.Array:
+    """``x / max(|x|, epsilon)``.
+
+    Args:
+        x: the array.
+        axis: the axes along which norms go.
+        order: of the norm: 1 for the sum of sizes, 2 for the root of the sum of squares.
+        epsilon: the least norm; by default ``config.epsilon()``.
+
+    Raises:
+        ValueError: for an order that is no positive whole number.
+
+    Example:
+        >>> from pellucid import ops
+        >>> ops.normalize([[3.0, 4.0]]).round(3).tolist()
+        [[0.6..., 0.8...]]
+    """
+    if isinstance(order, bool) or not isinstance(order, int) or order < 1:
+        raise ValueError(f"normalize: order={order!r}; expected a positive whole number.")
+    x, epsilon = jnp.atleast_1d(convert_to_tensor(x)), config.epsilon() if epsilon is None else epsilon
+    if order == 2:
+        axes = _axes(axis, x.ndim)
+        wide = x.astype(jnp.result_type(x.dtype, "float32"))
+        squares = jnp.sum(jnp.square(wide), axes, keepdims=True)
+        return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(x.dtype)  # the maximum inside: no infinite gradient at 0
+    norm = jnp.linalg.norm(x, ord=order, axis=axis if isinstance(axis, int) else tuple(axis), keepdims=True)
+    return x / jnp.maximum(norm, epsilon)
+
+
+def batch_normalization(
+    x: Any, mean: Any, variance: Any, axis: int, offset: Any = None, scale: Any = None, epsilon: float = 1e-3
+) -> jax.Array:
+    """``scale * (x - mean) / sqrt(variance + epsilon) + offset``, with a value of each for each place along one axis.
+
+    Ioffe and Szegedy, "Batch normalization", ICML 2015.
+
+    Args:
+        x: the array.
+        mean: vector, one value for each place along the axis; so are the others.
+        variance: of x.
+        axis: the axis of the features.
+        offset: is added, or None.
+        scale: multiplies, or None.
+        epsilon: keeps the root away from zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from pellucid import ops
+        >>> ops.batch_normalization(np.array([[1.0, 8.0]], "float32"), np.zeros(2), np.array([1.0, 4.0]), axis=-1, epsilon=0.0).tolist()
+        [[1.0, 4.0]]
+    """
+    x, mean, variance = convert_to_tensor(x), convert_to_tensor(mean), convert_to_tensor(variance)
+    factor = jax.lax.rsqrt(variance + epsilon)
+    if scale is not None:
+        factor = factor * convert_to_tensor(scale)
+    shift = -mean * factor if offset is None else convert_to_tensor(offset) - mean * factor
+    return x * _along(factor, (axis,), x) + _along(shift, (axis,), x)
+
+
+def layer_normalization(
+    x: Any, gamma: Any = None, beta: Any = None, axis: Axes = -1, epsilon: float | None = None, rms_scaling: bool = False
+) -> jax.Array:
+    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with mean and variance over some axes.
+
+    Ba et al., "Layer normalization", arXiv:1607.06450.
+
+    Args:
+        x: the array.
+        gamma: multiplies, of the sizes of the axes in their order; or None.
+        beta: is added, likewise.
+        axis: the axes of the statistics.
+        epsilon: keeps the root away from zero; by default ``config.epsilon()``.
+        rms_scaling: whether the mean is not subtracted, nor ``beta`` added.
+
+    Example:
+        >>> import numpy as np
+        >>> from pellucid import ops
+        >>> ops.layer_normalization(np.array([1.0, 2.0, 3.0], "float32")).round(2).tolist()
+        [-1.2..., 0.0, 1.2...]
+    """
+    x, axes = convert_to_tensor(x), _axes(axis, jnp.ndim(x))
+    wide, epsilon = x.astype(jnp.result_type(x.dtype, "float32")), config.epsilon() if epsilon is None else epsilon
+    mean, variance = moments(wide, axes, keepdims=True)
+    factor = jax.lax.rsqrt(variance + epsilon)
+    if gamma is not None:
+        factor = factor * _along(gamma, axes, wide)
+    if rms_scaling:
+        return (wide * factor).astype(x.dtype)
+    shift = -mean * factor
+    return (wide * factor + (shift if beta is None else shift + _along(beta, axes, wide))).astype(x.dtype)
+
+
+def rms_normalization(x: Any, scale: Any = None, axis: Axes = -1, epsilon: float | None = None) -> jax.Array:
+    """``scale * x / sqrt(mean(x ** 2) + epsilon)``, with the mean over some axes.
+
+    Zhang and Sennrich, "Root mean square layer normalization", NeurIPS 2019.
+
+    Args:
+        x: the array.
+        scale: multiplies, of the sizes of the axes in their order; or None.
+        axis: the axes of the mean.
+        epsilon: keeps the root away from zero; by default ``config.epsilon()``.
+
+    Example:
+        >>> import numpy as np
+        >>> from pellucid import ops
+        >>> ops.rms_normalization(np.array([1.0, 7.0], "float32")).round(2).tolist()
+        [0.2..., 1.39...]
+    """
+    x, axes = jnp.atleast_1d(convert_to_tensor(x)), _axes(axis, max(jnp.ndim(x), 1))
+    wide, epsilon = x.astype(jnp.result_type(x.dtype, "float32")), config.epsilon() if epsilon is None else epsilon
+    y = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axes, keepdims=True) + epsilon)
+    return (y if scale is None else y * _along(scale, axes, wide)).astype(x.dtype)
+
+
+def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None, axis: int = -1, epsilon: float = 1e-3) -> jax.Array:
+    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, with mean and variance of each row and group of features.
+
+    Wu and He, "Group normalization", ECCV 2018.
+
+    Args:
+        x: (batch, ...).
+        groups: into which the features are cut, in their order.
+        gamma: multiplies, one value for each feature; or None.
+        beta: is added, likewise.
+        axis: the axis of the features, whose size is a multiple of ``groups``.
+        epsilon: keeps the root away from zero.
+
+    Example:
+        >>> import numpy as np
+        >>> from pellucid import ops
+        >>> ops.group_normalization(np.array([[1.0, 2.0, 5.0, 9.0]], "float32"), 2, epsilon=0.0).tolist()
+        [[-1.0, 1.0, -1.0, 1.0]]
+    """
+    x = convert_to_tensor(x)
+    (axis,) = _axes(axis, x.ndim)
+    wide = x.astype(jnp.result_type(x.dtype, "float32"))
+    grouped = wide.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
+    mean, variance = moments(grouped, [i for i in range(1, grouped.ndim) if i != axis], keepdims=True)
+    factor = jax.lax.rsqrt(variance + epsilon)
+    cut = lambda vector: _along(convert_to_tensor(vector).reshape(groups, -1), (axis, axis + 1), grouped)
+    if gamma is not None:
+        factor = factor * cut(gamma)
+    shift = -mean * factor if beta is None else cut(beta) - mean * factor
+    return (grouped * factor + shift).reshape(x.shape).astype(x.dtype)
+
+
+def _axes(axis: Axes, ndim: int) -> tuple[int, ...]:
+    """Axes from zero on, in order."""
+    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    for a in given:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"axis={axis!r} of an array with {ndim} axes; expected numbers from {-ndim} to {ndim - 1}.")
+    return tuple(sorted(a % ndim for a in given))
+
+
+def _along(weights: Any, axes: Sequence[int], x: jax.Array) -> jax.Array:
+    """Weights of the sizes of some axes, as the type of an array, so that they broadcast against it."""
+    weights, places = convert_to_tensor(weights), {a % x.ndim for a in axes}
+    if weights.ndim == x.ndim:
+        return weights.astype(x.dtype)
+    sizes = iter(weights.shape)
+    return weights.astype(x.dtype).reshape([next(sizes) if i in places else 1 for i in range(x.ndim)])

@@ -1,0 +1,336 @@
+"""Recurrence: one loop over time for all layers, and the sequences of the built-in cells as functions of arrays.
+
+A step is ``step(x, states) -> (output, new states)``. Where ``output`` is None it is the first of the new states, as in all
+built-in cells: nothing need be kept twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pellucid.core.equation import equation
+from pellucid.errors import ShapeError
+
+Step = Callable[[Any, Any], tuple[Any, Any]]
+Sequences = tuple[Any, Any, Any]  # last output, all outputs or None, last states
+
+
+def over_time(
+    step: Step,
+    inputs: Any,
+    states: Any,
+    mask: Any = None,
+    first_output: Any = None,
+    *,
+    return_sequences: bool = False,
+    go_backwards: bool = False,
+    unroll: bool = False,
+    zero_output_for_mask: bool = False,
+    scan: Callable = jax.lax.scan,
+) -> Sequences:
+    """``output, states = step(x, states)`` along the second axis of the inputs, step after step.
+
+    Where the mask is False, the states stay what they were, and so does the output.
+
+    Args:
+        step: see above; the new states have the structure of the old ones. It is traced once.
+        inputs: structure of arrays (batch, time, ...).
+        states: structure of arrays (batch, ...): those to begin with.
+        mask: (batch, time), or with further axes of which one True is enough; True where a step is real.
+        first_output: what masked steps before the first real one give; zeros where it is None and the steps give outputs.
+        return_sequences: whether the outputs of all steps are wanted.
+        go_backwards: begin with the last step. Outputs are then in the order in which they are computed.
+        unroll: compile the steps one after the other, instead of a loop: faster to run and slower to compile.
+        zero_output_for_mask: give zeros where the mask is False, instead of the output before.
+        scan: the loop; ``pellucid.ops.scan`` carries what the step assigns.
+
+    Returns:
+        (last output, all outputs (batch, time, ...) or None, last states)
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pellucid.ops.recurrent import over_time
+        >>> last, sums, _ = over_time(lambda x, s: (None, [s[0] + x]), jnp.ones((1, 3)), [jnp.zeros(1)], return_sequences=True)
+        >>> last.tolist(), sums.tolist()
+        ([3.0], [[1.0, 2.0, 3.0]])
+    """
+    kept = None if mask is None else _time_first(_of_steps(mask, inputs))
+    repeats = kept is not None and first_output is not None and not zero_output_for_mask
+
+    def turn(carry: tuple, slices: tuple) -> tuple:
+        (before, previous), (x, real) = carry, slices
+        output, new = step(x, before)
+        states = _where(real, _like(before, new), before)
+        given = jax.tree.leaves(states)[0] if output is None else output
+        if zero_output_for_mask:
+            given = _where(real, given, jnp.zeros_like(given))
+        elif repeats:
+            given = _where(real, given.astype(previous.dtype), previous)
+        wanted = return_sequences or output is not None or zero_output_for_mask
+        return (states, given if repeats else None), (given if wanted else None)
+
+    slices = (jax.tree.map(_time_first, inputs), kept)
+    (states, _), outputs = scan(turn, (states, first_output if repeats else None), slices, reverse=go_backwards, unroll=unroll or 1)
+    if outputs is None:
+        return jax.tree.leaves(states)[0], None, states
+    last = outputs[0 if go_backwards else -1]
+    if not return_sequences:
+        return last, None, states
+    return last, _time_first(jnp.flip(outputs, 0) if go_backwards else outputs), states
+
+
+def _time_first(x: Any) -> Any:
+    return jnp.swapaxes(x, 0, 1)
+
+
+def _of_steps(mask: Any, inputs: Any) -> Any:
+    """A mask as booleans (batch, time)."""
+    if mask.ndim < 2:
+        raise ShapeError(
+            f"mask has shape {tuple(mask.shape)}, for inputs of shape {tuple(jax.tree.leaves(inputs)[0].shape)}; expected a boolean "
+            "for each row and step, (batch, time)."
+        )
+    return mask.astype(bool).any(tuple(range(2, mask.ndim)))
+
+
+def _where(real: Any, now: Any, before: Any) -> Any:
+    """What is computed where a row's step is real, else what was before."""
+    if real is None:
+        return now
+    return jax.tree.map(lambda n, b: jnp.where(real.reshape(*real.shape, *(1,) * (n.ndim - 1)), n, b), now, before)
+
+
+def _like(before: Any, new: Any) -> Any:
+    """New states, given in any structure with as many leaves, in the structure and the types of the old ones."""
+    leaves, tree = jax.tree.flatten(before)
+    given = jax.tree.leaves(new)
+    if len(given) != len(leaves):
+        raise ValueError(f"a cell returned {len(given)} new states and got {len(leaves)}; expected as many, in the same order.")
+    return jax.tree.unflatten(tree, [n.astype(b.dtype) for b, n in zip(leaves, given, strict=True)])
+
+
+# ---- The built-in cells ----
+#
+# What an input adds to a step does not depend on the states: one product for all steps, in two dimensions, before the loop.
+# Dropout's factors are (batch, size), the same for each step; or (gates, batch, size), others for each gate.
+
+
+def _of_inputs(x: Any, kernel: Any, bias: Any, factors: Any) -> Any:
+    """``(x * factors) @ kernel + bias``, of a step (batch, size) or of all of them (batch, time, size)."""
+    size = kernel.shape[0]
+    product = lambda x, kernel: (x.reshape(-1, size) @ kernel).reshape(*x.shape[:-1], kernel.shape[1]) if x.ndim > 2 else x @ kernel
+    y = _by_gates(lambda x, factor, kernel: product(x if factor is None else x * _over_steps(factor, x), kernel), x, factors, kernel)
+    return y if bias is None else y + bias
+
+
+def _over_steps(factor: Any, x: Any) -> Any:
+    return factor[:, None] if x.ndim > 2 else factor
+
+
+def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
+    """``(state * factors) @ kernel``"""
+    return _by_gates(lambda h, factor, kernel: (h if factor is None else h * factor) @ kernel, state, factors, kernel)
+
+
+def _by_gates(product: Callable, x: Any, factors: Any, kernel: Any) -> Any:
+    """One product for all gates, or where each has factors of its own, one for each."""
+    if factors is None or factors.ndim == 2:
+        return product(x, factors, kernel)
+    parts = jnp.split(kernel, len(factors), axis=1)
+    return jnp.concatenate([product(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=-1)
+
+
+def _simple_rnn(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any, factors: Sequence, *, activation: Callable) -> tuple[Any, Step]:
+    of_inputs, of_states = factors
+
+    def step(x: Any, states: list) -> tuple:
+        return None, [activation(x + _of_state(states[0], recurrent_kernel, of_states))]
+
+    return _of_inputs(inputs, kernel, bias, of_inputs), step
+
+
+def _gru(
+    inputs: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    factors: Sequence,
+    *,
+    activation: Callable,
+    recurrent_activation: Callable,
+    reset_after: bool,
+) -> tuple[Any, Step]:
+    of_inputs, of_states = factors
+    bias, recurrent_bias = (bias, None) if bias is None or bias.ndim == 1 else bias
+    units = recurrent_kernel.shape[0]
+    gates, candidate = recurrent_kernel[:, : 2 * units], recurrent_kernel[:, 2 * units :]
+    for_gates, for_candidate = (of_states, of_states) if of_states is None else (of_states[:2], of_states[2])
+
+    def after(x: Any, h: Any) -> tuple:
+        inner = _of_state(h, recurrent_kernel, of_states)
+        inner = inner if recurrent_bias is None else inner + recurrent_bias
+        z, r = jnp.split(recurrent_activation(x[:, : 2 * units] + inner[:, : 2 * units]), 2, axis=1)
+        return z, r * inner[:, 2 * units :]
+
+    def before(x: Any, h: Any) -> tuple:
+        z, r = jnp.split(recurrent_activation(x[:, : 2 * units] + _of_state(h, gates, for_gates)), 2, axis=1)
+        return z, _of_state(r * h, candidate, for_candidate)
+
+    def step(x: Any, states: list) -> tuple:
+        (h,) = states
+        z, inner = (after if reset_after else before)(x, h)
+        return None, [z * h + (1 - z) * activation(x[:, 2 * units :] + inner)]
+
+    return _of_inputs(inputs, kernel, bias, of_inputs), step
+
+
+def _lstm(
+    inputs: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    factors: Sequence,
+    *,
+    activation: Callable,
+    recurrent_activation: Callable,
+) -> tuple[Any, Step]:
+    of_inputs, of_states = factors
+
+    def step(x: Any, states: list) -> tuple:
+        h, c = states
+        i, f, candidate, o = jnp.split(x + _of_state(h, recurrent_kernel, of_states), 4, axis=1)
+        c = recurrent_activation(f) * c + recurrent_activation(i) * activation(candidate)
+        return None, [recurrent_activation(o) * activation(c), c]
+
+    return _of_inputs(inputs, kernel, bias, of_inputs), step
+
+
+@equation
+def simple_rnn(
+    inputs: Any,
+    states: list,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any = None,
+    mask: Any = None,
+    factors: Sequence = (None, None),
+    *,
+    activation: Callable = jnp.tanh,
+    **loop: Any,
+) -> Sequences:
+    """``h = activation(x @ kernel + h @ recurrent_kernel + bias)`` along time.
+
+    Elman, "Finding structure in time", Cognitive Science 14 (1990).
+
+    Args:
+        inputs: (batch, time, d).
+        states: [h], (batch, units).
+        kernel: (d, units).
+        recurrent_kernel: (units, units).
+        bias: (units,), or None.
+        mask: (batch, time), True where a step is real; see ``over_time``.
+        factors: of dropout, for x and for h: (batch, size) or None each.
+        activation: function of an array.
+        loop: further arguments of ``over_time``.
+
+    Returns:
+        (last output, all outputs or None, [h])
+    """
+    x, step = _simple_rnn(inputs, kernel, recurrent_kernel, bias, factors, activation=activation)
+    return over_time(step, x, states, mask, **loop)
+
+
+@equation
+def gru(
+    inputs: Any,
+    states: list,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any = None,
+    mask: Any = None,
+    factors: Sequence = (None, None),
+    *,
+    activation: Callable = jnp.tanh,
+    recurrent_activation: Callable = jax.nn.sigmoid,
+    reset_after: bool = True,
+    **loop: Any,
+) -> Sequences:
+    """A gated recurrent unit along time: ``h = z * h + (1 - z) * activation(candidate)``.
+
+    With ``x_z, x_r, x_c = split(x @ kernel + bias)``, ``h_z, h_r, h_c = split(h @ recurrent_kernel + recurrent_bias)`` and
+    ``z = sigmoid(x_z + h_z)``, ``r = sigmoid(x_r + h_r)``, the candidate is ``x_c + r * h_c``; where the reset comes before the
+    product, it is ``x_c + (r * h) @ recurrent_kernel_c``.
+
+    Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP 2014.
+
+    Args:
+        inputs: (batch, time, d).
+        states: [h], (batch, units).
+        kernel: (d, 3 * units).
+        recurrent_kernel: (units, 3 * units).
+        bias: (2, 3 * units), that of x and that of h; or (3 * units,), that of x; or None.
+        mask: (batch, time), True where a step is real; see ``over_time``.
+        factors: of dropout, for x, (batch, d) or (3, batch, d), and for h, (3, batch, units); or None.
+        activation: of the candidate.
+        recurrent_activation: of the gates.
+        reset_after: whether the reset comes after the product.
+        loop: further arguments of ``over_time``.
+
+    Returns:
+        (last output, all outputs or None, [h])
+    """
+    options: dict[str, Any] = {"activation": activation, "recurrent_activation": recurrent_activation, "reset_after": reset_after}
+    x, step = _gru(inputs, kernel, recurrent_kernel, bias, factors, **options)
+    return over_time(step, x, states, mask, **loop)
+
+
+@equation
+def lstm(
+    inputs: Any,
+    states: list,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any = None,
+    mask: Any = None,
+    factors: Sequence = (None, None),
+    *,
+    activation: Callable = jnp.tanh,
+    recurrent_activation: Callable = jax.nn.sigmoid,
+    **loop: Any,
+) -> Sequences:
+    """Long short-term memory along time: ``c = f * c + i * activation(candidate)``, ``h = o * activation(c)``.
+
+    With ``i, f, candidate, o = split(x @ kernel + h @ recurrent_kernel + bias)``, the gates i, f and o through a sigmoid.
+
+    Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9 (1997).
+
+    Args:
+        inputs: (batch, time, d).
+        states: [h, c], (batch, units) each.
+        kernel: (d, 4 * units).
+        recurrent_kernel: (units, 4 * units).
+        bias: (4 * units,), or None.
+        mask: (batch, time), True where a step is real; see ``over_time``.
+        factors: of dropout, for x, (batch, d) or (4, batch, d), and for h, (4, batch, units); or None.
+        activation: of the candidate and of c.
+        recurrent_activation: of the gates.
+        loop: further arguments of ``over_time``.
+
+    Returns:
+        (last output, all outputs or None, [h, c])
+    """
+    x, step = _lstm(inputs, kernel, recurrent_kernel, bias, factors, activation=activation, recurrent_activation=recurrent_activation)
+    return over_time(step, x, states, mask, **loop)
+
+
+def one_step(sequence: Callable, inputs: Any, states: list, weights: Sequence, factors: Sequence, **options: Any) -> list:
+    """The new states after one step of ``simple_rnn``, ``gru`` or ``lstm``, of inputs (batch, d); weights as these take them."""
+    x, step = _STEPS[sequence](inputs, *weights, factors, **options)
+    return step(x, states)[1]
+
+
+_STEPS: dict[Callable, Callable] = {simple_rnn: _simple_rnn, gru: _gru, lstm: _lstm}
