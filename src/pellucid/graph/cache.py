@@ -152,9 +152,12 @@ class GraphCache:
 
     def _opened(self, signature: Signature, opens: bool) -> tuple[Signature, str]:
         """A signature with names for the open sizes; and why, where these are others than before."""
-        last = self._lengths.get(signature.kind) if opens else None
-        if last is None:
+        if not opens:
             return signature.opened(()), ""
+        declared = self.layer._open_axes(jax.tree.unflatten(signature.tree, range(len(signature.leaves))))
+        last = self._lengths.get(signature.kind)
+        if last is None:
+            return signature.opened(declared), ""
         before, names = last
         if names.sizes_in(signature) is not None:
             return names, ""
@@ -162,7 +165,7 @@ class GraphCache:
             (i, a) for i, (shape, _) in enumerate(names.leaves) for a, d in enumerate(shape) if shape != "value" and isinstance(d, str)
         }
         more = axes_of_lengths(before, signature, {d for v in self.layer.weights for d in v.shape})
-        opened = signature.opened(known | more)
+        opened = signature.opened(known | more | declared)
         return opened, lengths_difference(before, signature, opened) if opened.lengths else ""
 
     # ---- Capturing ----

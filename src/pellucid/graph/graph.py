@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from pellucid.graph.diff import Difference, diff
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
 from pellucid.graph.nodes import Edge, Node, Walk, shape_of, spec_of
-from pellucid.graph.signature import BATCH, Signature, SizeGuard, arrays_of, sizes_of
+from pellucid.graph.signature import BATCH, Open, Signature, SizeGuard, arrays_of, sizes_of
 
 _TOLD = 40  # paths in a message
 
@@ -266,9 +267,14 @@ class Graph:
     def flat_specs(self, sizes: Any) -> list[jax.ShapeDtypeStruct]:
         """The same as a list, with those of the outputs' masks at the end."""
         before, every = self.output_count + self.losses, self._every_size(sizes)
-        masks = parts(self.jaxpr).outvars[before : before + len(self.masks)]
-        shapes = [tuple(jax_compat.evaluate_size(d, every) for d in getattr(v.aval, "shape", ())) for v in (*self._output_vars, *masks)]
-        return [jax.ShapeDtypeStruct(s, v.aval.dtype) for s, v in zip(shapes, (*self._output_vars, *masks), strict=True)]
+
+        def evaluated(axis: int, size: Any) -> Any:
+            value = jax_compat.evaluate_size(size, every)
+            return Open(value) if axis and isinstance(size, jax_compat.SymbolicSize) and isinstance(value, int) else value
+
+        variables = (*self._output_vars, *parts(self.jaxpr).outvars[before : before + len(self.masks)])
+        shapes = [tuple(itertools.starmap(evaluated, enumerate(getattr(v.aval, "shape", ())))) for v in variables]
+        return [jax.ShapeDtypeStruct(s, v.aval.dtype) for s, v in zip(shapes, variables, strict=True)]
 
     @functools.cached_property
     def reads(self) -> list[Any]:

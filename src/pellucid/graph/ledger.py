@@ -120,6 +120,7 @@ class Program:
     Attributes:
         purpose: "train", "test" or "predict".
         batch_size: rows of a step.
+        lengths: values of the other sizes that are open in its graph, by name.
         reason: why it was compiled, in words.
         tracing: seconds of Python in which the graph was made concrete and the step built around it.
         lowering: seconds in which the step was lowered for XLA.
@@ -134,6 +135,7 @@ class Program:
     lowering: float = 0.0
     compiling: float = 0.0
     loop: bool = False
+    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def training(self) -> bool:
@@ -213,11 +215,13 @@ class Ledger:
                 del self.runs[: _KEPT // 4]
             return run
 
-    def new_program(self, purpose: str, batch_size: int, reason: str, tracing: float, loop: bool = False) -> Program:
+    def new_program(
+        self, purpose: str, batch_size: int, reason: str, tracing: float, loop: bool = False, lengths: dict[str, int] | None = None
+    ) -> Program:
         """An entry for a program that was traced, to be entered when it is compiled."""
         with self._lock:
             self.seconds["compile"] += tracing
-        return Program(purpose, batch_size, reason, tracing, loop=loop)
+        return Program(purpose, batch_size, reason, tracing, loop=loop, lengths=dict(lengths or {}))
 
     def add_program(self, program: Program, graph: Any = None) -> Program:
         """Enters a compiled program, also in the run that its graph came from."""

@@ -27,8 +27,8 @@ class Open(int):
 
     Example:
         >>> from pellucid.graph.signature import Open
-        >>> Open(10) + 1, Open(10)
-        (11, Open(10))
+        >>> Open(10), Open(10) == 10
+        (10, True)
     """
 
     key: Hashable = None
@@ -37,9 +37,6 @@ class Open(int):
         size = super().__new__(cls, value)
         size.key = key
         return size
-
-    def __repr__(self) -> str:
-        return f"Open({int(self)})"
 
 
 def identity(size: Any) -> Any:

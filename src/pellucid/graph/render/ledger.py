@@ -70,6 +70,7 @@ def where(run: Run) -> str:
 def _program(program: Program) -> str:
     form = "many steps in one dispatch" if program.loop else "one step a dispatch"
     size = "1 row" if program.batch_size == 1 else f"{program.batch_size} rows"
+    size += "".join(f", {name.replace('_', ' ')} {value}" for name, value in program.lengths.items())
     return f"{program.purpose}, batches of {size} ({form}, {program.seconds:.2f} s): {program.reason}."
 
 
@@ -117,7 +118,8 @@ def program_rows(ledger: Ledger) -> list[tuple[str, ...]]:
         if p is None:
             rows.append(("…", "", "", "", f"{number:,} more"))
         else:
-            rows.append((p.purpose, str(p.batch_size), f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
+            sizes = " x ".join(str(size) for size in (p.batch_size, *p.lengths.values()))
+            rows.append((p.purpose, sizes, f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
     return rows
 
 
