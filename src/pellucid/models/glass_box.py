@@ -115,7 +115,8 @@ class GlassBox(Configured):
         """Captures ``call`` (or finds the graph that serves) without computing anything. New weights are made.
 
         Args:
-            specs: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``: one, or a structure as ``call`` takes it.
+            specs: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``: one, or a structure as ``call`` takes it. None is the
+                batch, and in other places a length that is open.
             training: the mode that is needed.
 
         Example:

@@ -32,7 +32,9 @@ def story(ledger: Ledger, name: str) -> str:
         lines += [f"     Side effect at {effect}" for effect in run.effects if effect not in told]
         told.update(run.effects)
     if "`call`" in captured:
-        lines.append("  Everything else reads the captured graph: `call` does not run again for other batch sizes,")
+        lengths = any(r.graph is not None and r.graph.signature.lengths for r in runs)
+        others = "other batch sizes and lengths" if lengths else "other batch sizes"
+        lines.append(f"  Everything else reads the captured graph: `call` does not run again for {others},")
         lines.append("  nor for validation and predict.")
     elif captured:
         does = "does" if len(captured) == 1 else "do"
