@@ -233,6 +233,70 @@ def accumulated_update(state, gradients, steps=4):
     return (*inner, sums, waiting % steps)
 
 
+def gru_init(rng, units=64):
+    def layer(inputs):
+        kernel, _ = dense(rng, inputs, 3 * units)
+        recurrent = np.linalg.qr(rng.standard_normal((3 * units, units)))[0].T.astype(np.float32)
+        return kernel, recurrent, np.zeros((2, 3 * units), np.float32)
+
+    parameters = [layer(16), layer(units)], dense(rng, units, 1)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def gru_layer(x, kernel, recurrent, biases):
+    """All outputs of a layer, with time as the first axis of everything."""
+    units = len(recurrent)
+    inputs = (x.reshape(-1, x.shape[2]) @ kernel + biases[0]).reshape(*x.shape[:2], 3 * units)
+
+    def step(h, x):
+        inner = h @ recurrent + biases[1]
+        z, r = jnp.split(jax.nn.sigmoid(x[:, : 2 * units] + inner[:, : 2 * units]), 2, axis=1)
+        h = z * h + (1 - z) * jnp.tanh(x[:, 2 * units :] + r * inner[:, 2 * units :])
+        return h, h
+
+    return jax.lax.scan(step, jnp.zeros((x.shape[1], units)), inputs)[1]
+
+
+def gru_loss(parameters, x, target):
+    layers, (kernel, shift) = parameters
+    x = x.swapaxes(0, 1)
+    for weights in layers:
+        x = gru_layer(x, *weights)
+    return jnp.mean((x[-1] @ kernel + shift - target) ** 2)
+
+
+def transformer_init(rng, d=128):
+    norm = lambda: (np.ones(d, np.float32), np.zeros(d, np.float32))
+    table = lambda rows: rng.uniform(-0.05, 0.05, (rows, d)).astype(np.float32)
+    block = lambda: (norm(), [dense(rng, d, d) for _ in range(4)], norm(), dense(rng, d, 4 * d), dense(rng, 4 * d, d))
+    parameters = table(64), table(128), [block() for _ in range(4)], norm(), dense(rng, d, 64)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def layer_norm(x, scale, shift, epsilon=1e-3):
+    mean = x.mean(-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(((x - mean) ** 2).mean(-1, keepdims=True) + epsilon) * scale + shift
+
+
+def transformer_loss(parameters, tokens, following, heads=4):
+    """All but the attention is on a table of (tokens, features): products with three axes are slower backwards."""
+    (words, positions, blocks, norm, (kernel, bias)), (batch, time) = parameters, tokens.shape
+    x = (words[tokens] + positions).reshape(batch * time, -1)
+    mask = jnp.tril(jnp.ones((time, time), bool))
+    affine = lambda x, weights: x @ weights[0] + weights[1]
+    for norm1, (query, key, value, output), norm2, up, down in blocks:
+        y = layer_norm(x, *norm1)
+        q, k, v = (affine(y, weights).reshape(batch, time, heads, -1) for weights in (query, key, value))
+        scores = jnp.einsum("bthd,bshd->bhts", q, k) / q.shape[-1] ** 0.5
+        weights = jax.nn.softmax(jnp.where(mask, scores, -1e30))
+        x = x + affine(jnp.einsum("bhts,bshd->bthd", weights, v).reshape(x.shape), output)
+        x = x + affine(jax.nn.gelu(affine(layer_norm(x, *norm2), up), approximate=False), down)
+    log_probabilities = jax.nn.log_softmax(layer_norm(x, *norm) @ kernel + bias)
+    return -jnp.take_along_axis(log_probabilities, following.reshape(-1, 1), axis=1).mean()
+
+
 def gan_init(rng):
     both = [[dense(rng, 8, 32), dense(rng, 32, 16)], [dense(rng, 16, 32), dense(rng, 32, 1)]]
     states = [(p, jax.tree.map(np.zeros_like, p), jax.tree.map(np.zeros_like, p), np.float32(0)) for p in both]
@@ -267,5 +331,7 @@ MODELS = {
     "mlp": Model(mlp_init, descent(mlp_loss, adam), mlp_loss, gather_epoch=False),
     "gan": Model(gan_init, gan_step, None, gather_epoch=True),
     "normalized": Model(normalized_init, normalized_step, None, gather_epoch=True),
+    "gru": Model(gru_init, descent(gru_loss, adam), None, gather_epoch=False),
+    "transformer": Model(transformer_init, descent(transformer_loss, adam), None, gather_epoch=False),
     "accumulated": Model(accumulated_init, descent(accumulated_loss, accumulated_update), None, gather_epoch=True),
 }

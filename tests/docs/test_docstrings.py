@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 
 import pytest
@@ -11,11 +12,25 @@ import pellucid
 MODULES = [m.name for m in pkgutil.walk_packages(pellucid.__path__, "pellucid.") if not m.name.endswith("__main__")]
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds the examples of wrapped functions, too."""
+
+    def _from_module(self, module, object):
+        return super()._from_module(module, inspect.unwrap(object) if inspect.isfunction(object) else object)
+
+
 @pytest.mark.parametrize("name", ["pellucid", *MODULES])
 def test_examples_in_docstrings_print_what_they_say(name):
     module = importlib.import_module(name)
-    result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
-    assert result.failed == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    for example in Finder().find(module, name):
+        runner.run(example)
+    assert runner.failures == 0
+
+
+def test_examples_of_functions_that_a_decorator_wraps_are_found():
+    found = {example.name for example in Finder().find(pellucid.ops.core, "core")}
+    assert "core.scatter" in found
 
 
 def test_public_classes_and_functions_have_docstrings():
@@ -26,6 +41,7 @@ def test_public_classes_and_functions_have_docstrings():
             pellucid.layers,
             pellucid.losses,
             pellucid.metrics,
+            pellucid.ops,
             pellucid.optimizers,
             pellucid.initializers,
             pellucid.callbacks,

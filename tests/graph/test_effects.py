@@ -27,7 +27,7 @@ import pytest
 
 import pellucid
 from pellucid import layers
-from pellucid.core.layer import Hooks
+from pellucid.core.hooks import Hooks
 from pellucid.errors import KeptValueError, SideEffectError, SideEffectWarning
 from pellucid.graph import watch
 from tests.graph.helpers import Net, spec

@@ -85,7 +85,7 @@ def test_a_lambda_gets_mask_and_training_where_it_takes_them():
         seen.update(mask=mask, training=training)
         return x
 
-    layers.Lambda(watch)(SERIES, mask=STEPS, training=True)
+    layers.Lambda(watch, mask=lambda x, mask: mask)(SERIES, mask=STEPS, training=True)
     assert seen["training"] is True and seen["mask"] is not None
 
 
@@ -151,3 +151,46 @@ def test_wrong_arguments_are_named(name):
         make()
     for word in words:
         assert word in str(error.value), str(error.value)
+
+
+def test_spectral_normalization_trains_compiled_as_it_does_eagerly():
+    def fitted(eagerly):
+        pellucid.utils.set_random_seed(1)
+        model = pellucid.Sequential([layers.SpectralNormalization(layers.Dense(4), power_iterations=3), layers.Dense(2)])
+        model.compile("sgd", "mse", run_eagerly=eagerly)
+        losses = model.fit(SERIES[:, 0], OTHER[:, 0, :2], batch_size=2, epochs=3, shuffle=False, verbose=0).history["loss"]
+        return losses, model.get_weights()
+
+    compiled, eager = fitted(False), fitted(True)
+    np.testing.assert_allclose(compiled[0], eager[0], rtol=1e-5)
+    for a, b in zip(compiled[1], eager[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_vectors_of_a_normalized_embedding_are_no_whole_numbers():
+    layer = layers.SpectralNormalization(layers.Embedding(6, 3))
+    assert layer(np.array([[1, 2]])).dtype == "float32"  # Keras gives them the type of the inputs: all are zero
+
+
+def test_a_layer_without_a_kernel_has_no_spectral_norm():
+    with pytest.raises(ValueError, match="neither a kernel nor embeddings"):
+        layers.SpectralNormalization(layers.ReLU())(SERIES)
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "nested"])
+def test_penalties_on_outputs_count_in_any_kind_of_model(kind):
+    def make(k):
+        penalised = k.layers.Dense(4, activity_regularizer="l2", kernel_regularizer="l2")
+        if kind == "sequential":
+            return k.Sequential([k.Input((5,)), penalised, k.layers.Dense(2)])
+        x = k.Input((5,))
+        inner = k.Model(x, penalised(x)) if kind == "nested" else penalised
+        return k.Model(x, k.layers.Dense(2)(inner(x)))
+
+    ours, theirs = make(pellucid), make(keras)
+    theirs.set_weights(ours.get_weights())
+    histories = []
+    for model in (ours, theirs):
+        model.compile("sgd", "mse")
+        histories.append(model.fit(SERIES[:, 0], OTHER[:, 0, :2], batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"])
+    np.testing.assert_allclose(*histories, rtol=1e-5)

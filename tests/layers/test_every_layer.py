@@ -25,6 +25,11 @@ def of_cases(chosen: Callable[[Case], bool] = lambda case: True) -> Any:
 
 
 each_case = of_cases()
+COUPLED_IN_TRAINING = {n for n in CASES if n.startswith("BatchNormalization")} | {
+    "TimeDistributed, statistics",
+    "GRU, dropout",
+    "LSTM, dropout",
+}
 
 
 @each_case
@@ -48,7 +53,7 @@ def test_outputs_and_gradients_are_those_of_keras(name):
             state = [jnp.asarray(v.value) for v in layer.non_trainable_variables]
             inputs = jax.tree.unflatten(tree, leaves)
             outputs, _ = layer.stateless_call(weights, state, inputs, **mode, **case.options)
-            return sum(jnp.sin(y).sum() for y in jax.tree.leaves(outputs) if jnp.issubdtype(y.dtype, jnp.floating))
+            return sum((jnp.sin(y).sum() for y in jax.tree.leaves(outputs) if jnp.issubdtype(y.dtype, jnp.floating)), jnp.zeros(()))
 
         weights = [jnp.asarray(v.value) for v in layer.trainable_variables]
         return jax.jit(jax.grad(loss, (0, 1)))(weights, [jax.tree.leaves(case.given)[i] for i in floats])
@@ -88,7 +93,9 @@ def test_captured_once_it_computes_the_same_at_any_batch_size(name):
     is_shape = lambda s: isinstance(s, tuple) and not any(isinstance(d, tuple) for d in s)
     assert jax.tree.leaves(graph.outputs, is_leaf=is_shape) == [(None, *y.shape[1:]) for y in eager]
     assert model.ledger.call_count == 1
-    assert (graph.coupling(False) is not None) == case.couples, graph.coupling(False)
+    for training, coupled in ((False, case.couples), (True, case.couples or name in COUPLED_IN_TRAINING)):
+        assert bool(graph.coupling(training)) == coupled, graph.coupling(training)
+    assert graph.cost(case.rows).flops >= 0
     (row,) = [node for node in graph.nodes if node.path == "layer"]
     assert row.parameters == sum(w.size for w in model.layer.weights)
 
@@ -141,7 +148,56 @@ def test_masks_are_those_of_keras(name):
 
 
 def test_every_layer_is_in_a_table():
-    classes = {n for n in layers.__all__ if isinstance(getattr(layers, n), type)} - {"Layer"}
+    classes = {n for n in layers.__all__ if isinstance(getattr(layers, n), type)} - {"Layer", "InputSpec"}
     assert {getattr(layers, n) for n in classes} <= {type(case.make(pellucid)) for case in CASES.values()} | {
         layers.Wrapper,  # which has no call
     }
+
+
+NOT_OFFERED = {"lora_rank", "lora_alpha", "quantization_config", "gptq_unpacked_column_size"}  # those act on layers from outside
+OF_EVERY_LAYER = {"name", "dtype", "trainable", "autocast"}
+
+
+def named_parameters(function: Any) -> list[tuple[str, Any]]:
+    """(name, default) of what a function takes by position, of what is its own."""
+    parameters = inspect.signature(function).parameters.values()
+    named = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in OF_EVERY_LAYER | NOT_OFFERED]
+    return [(p.name, short(p.default)) for p in named]
+
+
+def short(default: Any) -> Any:
+    """One number for a tuple of equal ones: they mean the same."""
+    numbers = {short(d) for d in default} if isinstance(default, tuple) else {default}
+    return numbers.pop() if len(numbers) == 1 else default
+
+
+SHARED = [n for n in layers.__all__ if hasattr(keras.layers, n) and n not in ("serialize", "deserialize")]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_arguments_are_those_of_keras_in_their_order_with_their_defaults(name):
+    ours, theirs = (named_parameters(getattr(k.layers, name)) for k in (pellucid, keras))
+    assert ours[: len(theirs)] == theirs
+    layer = getattr(layers, name)
+    inits = [vars(cls)["__init__"] for cls in getattr(layer, "__mro__", ()) if "__init__" in vars(cls)]
+    assert inits == [] or name == "InputSpec" or {p for init in inits for p in inspect.signature(init).parameters} >= OF_EVERY_LAYER
+
+
+WRONG_IN_KERAS = {"EinsumDense, dots on the left"}  # it turns the axes around that the dots stand for
+
+
+@of_cases(lambda case: not any(isinstance(x, np.ndarray) for x in jax.tree.leaves(case.call)))
+def test_output_shapes_are_those_of_keras_and_make_no_weights(name):
+    case = CASES[name]
+    shapes = jax.tree.map(lambda x: (None, *x.shape[1:]), case.inputs)
+    ours, theirs = case.make(pellucid), case.make(keras)
+    built = ours.built
+    told = flat(ours.compute_output_shape(shapes))
+    assert ours.built == built and (built or not ours.weights)
+    assert told == flat(jax.tree.map(lambda y: (None, *y.shape[1:]), ours(case.given)))
+    if name not in WRONG_IN_KERAS:
+        assert all(d in (None, mine) for mine, d in zip(told, flat(theirs.compute_output_shape(shapes)), strict=True))
+
+
+def flat(shapes: Any) -> list[Any]:
+    return jax.tree.leaves(shapes, is_leaf=lambda d: d is None)

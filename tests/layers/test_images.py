@@ -41,6 +41,10 @@ BAD = {
     "negative edges": (lambda: layers.Cropping1D(-1), "Cropping1D: cropping=-1; expected a whole number of at least 0"),
     "nothing left": (lambda: layers.Cropping2D(((2, 3), (0, 0)))(IMAGE), r"cropping=.* leaves nothing of inputs of shape \(2, 5, 6, 4\)"),
     "interpolation": (lambda: layers.UpSampling2D(interpolation="linear"), "interpolation='linear' is not known. Did you mean 'bilinear'"),
+    "height": (lambda: layers.Resizing(0, 5), "Resizing: height=0; expected a positive whole number"),
+    "both cut and padded": (lambda: layers.Resizing(3, 3, "nearest", True, True)(IMAGE), "are both True; expected one of them at most"),
+    "fill_mode": (lambda: layers.Resizing(3, 3, fill_mode="reflect")(IMAGE), "fill_mode='reflect'; expected 'constant'"),
+    "no images": (lambda: layers.CenterCrop(3, 3)(SERIES[0]), r"CenterCrop: images of shape \(7, 4\) have 2 axes; expected 4, or 3"),
     "size": (lambda: layers.UpSampling1D(1.5), "UpSampling1D: size=1.5; expected a positive whole number"),
 }
 

@@ -11,7 +11,7 @@ import pytest
 import pellucid
 from pellucid import layers, losses, metrics, ops
 from pellucid.core import masks
-from tests.masks.models import MODELS, TARGETS, TOKENS, functional, layers_of, subclassed
+from tests.masks.models import MODELS, TARGETS, TOKENS, functional, layers_of, subclassed, with_block
 
 LOSSES = {"optimizer": "sgd", "loss": "mse", "metrics": ["mae"], "weighted_metrics": ["mse"]}
 quiet_keras = pytest.mark.filterwarnings("ignore:Layer '.*:UserWarning:keras")
@@ -245,6 +245,18 @@ def test_in_mixed_precision_a_cast_keeps_the_mask():
     finally:
         pellucid.config.set_dtype_policy("float32")
     assert (outputs[TOKENS == 0] == 0).all() and (outputs[TOKENS != 0] != 0).all()
+
+
+def test_rematerialization_keeps_masks():
+    with pellucid.RematScope("full"):
+        again = with_block(pellucid)
+    outputs = [model.predict(TOKENS, verbose=0) for model in (again, with_block(pellucid))]
+    np.testing.assert_allclose(*outputs, rtol=1e-6)
+    losses = []
+    for model in (again, with_block(pellucid)):
+        model.compile("sgd", "mse")
+        losses.append(model.fit(TOKENS, TARGETS, batch_size=4, epochs=2, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
 def test_run_eagerly_trains_alike():

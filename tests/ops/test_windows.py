@@ -164,3 +164,13 @@ def test_symbolic_tensors_go_through_convolution_and_pooling():
     pooled = ops.average_pool(ops.max_pool(ops.conv(image, kernel(2, 3, 5), padding="same"), 2), 2)
     model = pellucid.Model(image, pooled)
     assert pooled.shape == (None, 2, 2, 5) and model.predict(np.ones((3, 8, 8, 3), "float32"), verbose=0).shape == (3, 2, 2, 5)
+
+
+def test_one_image_is_resized_as_a_batch_of_one():
+    image = np.arange(24, dtype="float32").reshape(4, 6, 1)
+    for options in ({}, {"crop_to_aspect_ratio": True, "interpolation": "nearest"}, {"pad_to_aspect_ratio": True, "antialias": True}):
+        alone = ops.image.resize(image, (3, 3), **options)
+        np.testing.assert_allclose(alone, ops.image.resize(image[None], (3, 3), **options)[0], rtol=1e-6)
+        np.testing.assert_allclose(alone, keras.ops.image.resize(image, (3, 3), **options), rtol=1e-5, atol=1e-5)
+    made = pellucid.Input((4, 6, 1))
+    assert ops.image.resize(made, (8, 3)).shape == (None, 8, 3, 1)

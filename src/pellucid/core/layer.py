@@ -17,9 +17,10 @@ import numpy as np
 
 from pellucid.core import dtypes, explain, frame, jax_compat, masks, mode, naming, policies, registry, serialization, symbolic
 from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of, with_masks
+from pellucid.core.described import Described
 from pellucid.core.explain import filtered
-from pellucid.core.given import Given
-from pellucid.core.precision import Precision
+from pellucid.core.hooks import Hooks
+from pellucid.core.input_spec import check_inputs
 from pellucid.core.tree import State, held
 from pellucid.core.variable import Variable
 from pellucid.errors import ShapeError
@@ -29,17 +30,7 @@ _depth: contextvars.ContextVar[int] = contextvars.ContextVar("pellucid_depth", d
 _building: contextvars.ContextVar[Layer | None] = contextvars.ContextVar("pellucid_building", default=None)
 
 
-class Hooks:
-    """What higher modules subscribe to, so that ``core`` need not import them."""
-
-    connect: Callable[[Layer, tuple, dict], Any] | None = None  # a layer is called on symbolic tensors
-    end_of: Callable[[Layer, str], Any] | None = None  # by the models: the symbolic "input" or "output" of a layer
-    build_abstractly: Callable[[Layer, Any], None] | None = None  # by the capture: creates all weights of nested layers
-    attribute_written: Callable[[Layer, str], None] | None = None  # by the side effects, during a capture
-    layer_made: Callable[[Layer], None] | None = None  # by the side effects, too
-
-
-class Layer(Precision):
+class Layer(Described):
     """A function with weights. Write ``__init__`` (stores), ``build`` (makes weights) and ``call`` (computes).
 
     Args:
@@ -65,6 +56,7 @@ class Layer(Precision):
     version = 0  # counts attribute writes of all layers: a dispatch compares one integer
     _losses_exist = False
     activity_regularizer: Any = None
+    input_spec: Any = None  # what the first argument has to be: an InputSpec, or a structure of them
     supports_masking = False  # whether a mask of the inputs goes on to the outputs; True for a class with a compute_mask
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
@@ -177,6 +169,8 @@ class Layer(Precision):
         self._state.variables.append(variable)
         return variable
 
+    add_variable = add_weight  # Keras has both names
+
     def add_loss(self, loss: Any) -> None:
         """Adds a scalar to the loss that training minimises. Call it in ``call``."""
         losses = loss if isinstance(loss, list | tuple) else [loss]
@@ -208,6 +202,9 @@ class Layer(Precision):
             kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
         self._build_for(args, kwargs)
+        if self.input_spec is not None:
+            first = args[0] if args else next(iter(kwargs.values()), None)
+            check_inputs(self.input_spec, first, f"Layer {self.path!r} ({type(self).__name__})")
         watcher = frame.observer()
         compute = FLOATS.get(policy.compute_dtype) if self._state.autocast else None
         mixed = compute if policy.variable_dtype != policy.compute_dtype else None
@@ -293,13 +290,13 @@ class Layer(Precision):
             if type(self).build is Layer.build:
                 self._state.built = True
                 return
-            parameters = [p for p in inspect.signature(self.build).parameters if p != "self"]
+            parameters = inspect.signature(self.build).parameters
             shapes = {f"{name}_shape": value for name, value in named_arguments(self, args, kwargs).items()}
             token = _depth.set(_depth.get() + 1)  # the call goes on after it: nothing else need be built
             outer = frame.autocast.set(None)
             try:
-                if len(parameters) > 1 and all(p in shapes for p in parameters):
-                    self.build(**{p: shapes_of(shapes[p]) for p in parameters})
+                if len(parameters) > 1 and all(p in shapes or parameters[p].default is None for p in parameters):
+                    self.build(**{p: shapes_of(shapes[p]) for p in parameters if shapes.get(p) is not None})
                 else:
                     self.build(shapes_of(args[0] if args else next(iter(kwargs.values()), None)))
             except Exception as error:
@@ -330,23 +327,6 @@ class Layer(Precision):
         return told
 
     # ---- Names and state ----
-
-    @Given
-    def input(self) -> Any:
-        """What the layer was called on, as symbolic tensors: see ``output``."""
-        assert Hooks.end_of is not None
-        return Hooks.end_of(self, "input")
-
-    @Given
-    def output(self) -> Any:
-        """What the layer gives, as symbolic tensors: ``Model(model.inputs, model.get_layer("hidden").output)``.
-
-        Raises:
-            NotBuiltError: while no model that holds the layer has a graph.
-            AttributeError: for a layer that is called several times.
-        """
-        assert Hooks.end_of is not None
-        return Hooks.end_of(self, "output")
 
     @property
     def losses(self) -> list[Any]:

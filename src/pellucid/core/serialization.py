@@ -137,7 +137,12 @@ def public_module(thing: Any) -> str | None:
         places.insert(0, "pellucid")
     elif thing.__module__.startswith("pellucid.core."):
         places = ["pellucid.layers", "pellucid"]
-    return next((p for p in places if getattr(sys.modules.get(p), thing.__name__, None) is thing), None)
+    return next((p for p in places if getattr(sys.modules.get(p), _public_name(thing), None) is thing), None)
+
+
+def _public_name(thing: Any) -> str:
+    """The name under which the library's public module has a class or function: Keras has one whose class is named otherwise."""
+    return vars(thing).get("public_name", thing.__name__)
 
 
 def _entry(obj: Any) -> dict[str, Any]:
@@ -152,7 +157,7 @@ def _entry(obj: Any) -> dict[str, Any]:
     if is_ours(cls):
         module = public_module(cls)
         name = cls.__module__ if module is None else module.replace("pellucid", "keras", 1)
-        return {"module": name, "class_name": cls.__name__, "registered_name": None}
+        return {"module": name, "class_name": _public_name(cls), "registered_name": None}
     return {"module": cls.__module__, "class_name": cls.__qualname__, "registered_name": cls.__name__}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pellucid.core import jax_compat, masks, operators
 from pellucid.errors import CaptureError
@@ -217,9 +218,23 @@ def accepting_symbols(function: Callable, keeps_masks: bool = False) -> Callable
     return wrapped
 
 
+def tensors_of_shapes(shapes: Any, dtype: Any) -> Any:
+    """Symbolic tensors for a structure of shapes; a symbolic size in one is open."""
+    if isinstance(shapes, dict):
+        return {name: tensors_of_shapes(inner, dtype) for name, inner in shapes.items()}
+    if all(d is None or isinstance(d, int | np.integer | jax_compat.SymbolicSize) for d in shapes):
+        return SymbolicTensor(open_shape(tuple(shapes)), dtype)
+    return [tensors_of_shapes(inner, dtype) for inner in shapes]
+
+
 def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:
     """Shape and data type of a symbolic tensor for JAX, with symbols for the batch and other open sizes."""
     return jax.ShapeDtypeStruct(tensor.sizes, tensor.dtype)
+
+
+def open_shape(shape: tuple) -> tuple:
+    """A shape with None in place of a symbolic size, which may be of a capture."""
+    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)
 
 
 def _symbol_of(axis: int) -> Any:

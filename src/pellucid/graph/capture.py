@@ -20,7 +20,8 @@ from pellucid.core import jax_compat, masks, naming, seeds
 from pellucid.core.explain import is_of_formatting
 from pellucid.core.frame import Frame, Traced, observer, require_frame_trace
 from pellucid.core.growing import Growing
-from pellucid.core.layer import Hooks, Layer, not_building, training_context
+from pellucid.core.hooks import Hooks
+from pellucid.core.layer import Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureError
 from pellucid.graph import effects, guards, source

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from pellucid.core import frame, jax_compat, masks
-from pellucid.core.layer import Hooks, Layer, current_training
+from pellucid.core.hooks import Hooks
+from pellucid.core.layer import Layer, current_training
 from pellucid.core.symbolic import Step, SymbolicTensor, spec
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import Capture
@@ -22,7 +23,7 @@ def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     inputs = Arguments.of(args, kwargs)
     graph = graph_of(layer, inputs, "connecting layers")
     layer._state.steps.add(step)
-    avals = _outputs(graph, inputs)
+    avals = outputs_of(graph, inputs)
     outputs = step.give(graph.output_tree, avals[: graph.output_count])
     leaves = jax.tree.leaves(outputs)
     for number, aval in zip(graph.masks, avals[graph.output_count :], strict=True):
@@ -51,7 +52,7 @@ def _numbers(inputs: Any) -> dict[Any, int]:
     return dict(zip(dict.fromkeys([jax_compat.batch_symbol(), *(d for d in sizes if not isinstance(d, int))]), free, strict=False))
 
 
-def _outputs(graph: Graph, inputs: Any) -> list[Any]:
+def outputs_of(graph: Graph, inputs: Any) -> list[Any]:
     """Abstract values of the outputs and their masks, in terms of the inputs' sizes: also of a graph that is for some sizes alone."""
     specs = jax.tree.map(lambda leaf: spec(leaf) if isinstance(leaf, SymbolicTensor) else leaf, inputs)
     outputs = graph.flat_specs({BATCH: jax_compat.batch_symbol(), **graph.sizes_of(specs)})
@@ -64,7 +65,7 @@ def _outputs(graph: Graph, inputs: Any) -> list[Any]:
     if graph.signature.batch_size is not None:
         alone.add(jax_compat.batch_symbol())
     numbers = {number: size for size, number in _numbers(inputs).items() if size in alone}
-    return [jax.ShapeDtypeStruct(tuple(numbers.get(d, d) if isinstance(d, int) else d for d in a.shape), a.dtype) for a in outputs]
+    return [jax.ShapeDtypeStruct(tuple(numbers.get(d, int(d)) if isinstance(d, int) else d for d in a.shape), a.dtype) for a in outputs]
 
 
 def _run_layer(step: Step, args: tuple, kwargs: dict) -> Any:

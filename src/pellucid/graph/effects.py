@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pellucid.core import jax_compat
+from pellucid.core.hooks import Hooks
 from pellucid.core.jax_compat import Place, user_place
-from pellucid.core.layer import Hooks, Layer, is_building
+from pellucid.core.layer import Layer, is_building
 from pellucid.core.tree import INTERNAL
 from pellucid.core.variable import Variable
 from pellucid.errors import SideEffectError, SideEffectWarning

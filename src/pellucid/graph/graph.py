@@ -21,7 +21,7 @@ from pellucid.graph.cost import Cost, cost
 from pellucid.graph.diff import Difference, diff
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
-from pellucid.graph.nodes import Edge, Node, Walk, shape_of, spec_of
+from pellucid.graph.nodes import Edge, Node, Walk, is_ours, shape_of, spec_of
 from pellucid.graph.signature import BATCH, Open, Signature, SizeGuard, arrays_of, sizes_of
 
 _TOLD = 40  # paths in a message
@@ -323,9 +323,10 @@ class Graph:
 
     @property
     def uncalled(self) -> list[Layer]:
-        """Layers that the model holds and that ``call`` did not call."""
+        """Layers that the model holds and that ``call`` did not call. Of a layer of the library's, what it holds is its own affair."""
         called = {n.layer for n in self.calls}
-        return [x for x in self.layer._flatten_layers()[1:] if x not in called]
+        inside = {x for layer in called if layer is not None and is_ours(layer) for x in layer._flatten_layers()}
+        return [x for x in self.layer._flatten_layers()[1:] if x not in called | inside]
 
     def children(self, path: str = "") -> list[Node]:
         """The nodes directly inside a layer call, or at the model's own level.

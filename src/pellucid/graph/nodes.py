@@ -242,7 +242,7 @@ class Walk:
         if inner:
             self._enter(eqn, inner, here, times, owner)
             return
-        node = self._operation(eqn, owner) if owner is None or not _is_ours(self.calls[owner].layer) else self.calls[owner]
+        node = self._operation(eqn, owner) if owner is None or not is_ours(self.calls[owner].layer) else self.calls[owner]
         self._part_of(node, eqn, times)
         if node.layer is not None:  # not marked as an output: a state, such as that of a seed, which the next call reads
             self._states.update(eqn.outvars)
@@ -391,7 +391,7 @@ class Walk:
         """The node of control flow, with the layer calls of its jaxprs inside; None for a function, and for what a library's layer does."""
         layer = self._graph_layer if owner is None else self.calls[owner].layer
         of_scope = layer is not None and layer._state.remat is not None and eqn.primitive.name in REMAT
-        if eqn.primitive.name not in _CONTROL_FLOW or (owner is not None and _is_ours(layer)) or of_scope:
+        if eqn.primitive.name not in _CONTROL_FLOW or (owner is not None and is_ours(layer)) or of_scope:
             return None
         level = self._level(owner)
         node = self._operation(eqn, owner)
@@ -519,7 +519,7 @@ class Walk:
 _CONTROL_FLOW = ("scan", "while", "cond", *REMAT)
 
 
-def _is_ours(layer: Layer | None) -> bool:
+def is_ours(layer: Layer | None) -> bool:
     """Whether a layer is one of the library's: what it does inside is not the user's."""
     return layer is not None and type(layer).__module__.split(".")[0] == "pellucid"
 

@@ -1,5 +1,6 @@
 """Layers: functions with weights."""
 
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object as deserialize
 from pellucid.core.serialization import serialize_keras_object as serialize
@@ -29,7 +30,7 @@ from pellucid.layers.dropout import (
     SpatialDropout3D,
 )
 from pellucid.layers.einsum_dense import EinsumDense
-from pellucid.layers.embedding import Embedding
+from pellucid.layers.embedding import Embedding, ReversibleEmbedding
 from pellucid.layers.lambda_layer import Lambda
 from pellucid.layers.masking import Masking
 from pellucid.layers.merging import (
@@ -50,6 +51,8 @@ from pellucid.layers.merging import (
     multiply,
     subtract,
 )
+from pellucid.layers.multi_head_attention import GroupedQueryAttention as GroupQueryAttention
+from pellucid.layers.multi_head_attention import MultiHeadAttention
 from pellucid.layers.normalization import (
     BatchNormalization,
     GroupNormalization,
@@ -77,6 +80,7 @@ from pellucid.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from pellucid.layers.preprocessing import CenterCrop, Rescaling, Resizing
 from pellucid.layers.recurrent import GRU, LSTM, RNN, SimpleRNN, StackedRNNCells
 from pellucid.layers.regularization import ActivityRegularization
 from pellucid.layers.reshaping import Flatten, Permute, RepeatVector, Reshape
@@ -91,6 +95,7 @@ from pellucid.layers.resizing import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from pellucid.layers.spectral import SpectralNormalization
 from pellucid.layers.standardization import Normalization
 from pellucid.layers.wrapping import Bidirectional, TimeDistributed, Wrapper
 
@@ -138,6 +143,7 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "CenterCrop",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -180,7 +186,9 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Identity",
+    "InputSpec",
     "LSTM",
     "LSTMCell",
     "Lambda",
@@ -196,6 +204,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
@@ -204,7 +213,10 @@ __all__ = [
     "RNN",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
+    "Resizing",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
@@ -215,6 +227,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StackedRNNCells",
     "Subtract",
     "TimeDistributed",

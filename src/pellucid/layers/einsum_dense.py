@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pellucid import activations, initializers, ops
+from pellucid import activations, initializers
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
+from pellucid.ops.products import einsum_with_kernel
 
 _EQUATION = re.compile(r"(\.\.\.)?([a-zA-Z]+)(\.\.\.)?,([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)(\.\.\.)?")
 
@@ -70,7 +71,7 @@ class EinsumDense(Layer):
         self.bias = None if shapes.bias is None else add_weight(self, "bias", shapes.bias)
 
     def call(self, inputs: Any) -> Any:
-        y = ops.einsum(self.equation, inputs, self.kernel.value)
+        y = einsum_with_kernel(self.equation, inputs, self.kernel.value)
         return self.activation(y if self.bias is None else y + self.bias.value)
 
     def get_config(self) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from pellucid.core.checks import check_whole
 from pellucid.core.layer import Layer
-from pellucid.errors import ShapeError, did_you_mean
+from pellucid.errors import ShapeError
+from pellucid.ops.image import interpolation_of
 from pellucid.ops.windows import format_of, per_axis, rank_of, shown, spatial_axes, with_outer
 
 Edges = Any  # a whole number; one for each axis; or a pair of them for each axis
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
 
 def _edges_of(where: str, name: str, value: Edges, rank: int) -> tuple:
@@ -242,9 +242,7 @@ class UpSampling2D(_UpSampling):
 
     def __init__(self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest", **layer_args: Any):
         super().__init__(size, data_format, **layer_args)
-        self.interpolation = str(interpolation).lower()
-        if self.interpolation not in INTERPOLATIONS:
-            raise ValueError(f"UpSampling2D: interpolation={interpolation!r} is not known. {did_you_mean(interpolation, INTERPOLATIONS)}")
+        self.interpolation = interpolation_of("UpSampling2D", interpolation)
 
     def call(self, inputs: Any) -> Any:
         if self.interpolation == "nearest":

@@ -124,7 +124,7 @@ class Bidirectional(Layer):
     ):
         super().__init__(**layer_args)
         for name, given in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(given, Layer) and (name == "layer" or given is not None):
+            if not hasattr(given, "go_backwards") and (name == "layer" or given is not None):
                 raise ValueError(f"Bidirectional: {name}={given!r}; expected a recurrent layer, such as GRU(4).")
         if merge_mode not in _MERGED:
             raise ValueError(f"Bidirectional: merge_mode={merge_mode!r}; expected one of {list(_MERGED)}.")
@@ -221,8 +221,6 @@ def _named(layer: Layer, prefix: str, **changed: Any) -> Any:
 
 def _check_pair(forward: Any, backward: Any) -> None:
     for name in ("go_backwards", "return_sequences", "return_state", "stateful"):
-        if not hasattr(forward, name) or not hasattr(backward, name):
-            raise ValueError(f"Bidirectional: {forward!r} or {backward!r} has no {name!r}; expected recurrent layers, such as GRU(4).")
         mine, other = getattr(forward, name), getattr(backward, name)
         if (mine == other) == (name == "go_backwards"):
             expected = "one that goes backwards, and one that does not" if name == "go_backwards" else "the same of both"

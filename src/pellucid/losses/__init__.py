@@ -1,11 +1,14 @@
 """Losses: numbers to minimise, as functions of targets and predictions and as objects."""
 
 from pellucid.losses.classes import (
+    CTC,
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,
     CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
     CategoricalHinge,
+    Circle,
     CosineSimilarity,
     Dice,
     Hinge,
@@ -26,12 +29,14 @@ from pellucid.losses.classification import (
     binary_focal_crossentropy,
     categorical_crossentropy,
     categorical_focal_crossentropy,
+    categorical_generalized_cross_entropy,
     categorical_hinge,
     hinge,
     kl_divergence,
     sparse_categorical_crossentropy,
     squared_hinge,
 )
+from pellucid.losses.embedding import circle
 from pellucid.losses.lookup import Crossentropy, deserialize, get, serialize
 from pellucid.losses.loss import FunctionLoss, Loss
 from pellucid.losses.regression import (
@@ -45,6 +50,7 @@ from pellucid.losses.regression import (
     poisson,
 )
 from pellucid.losses.segmentation import dice, tversky
+from pellucid.losses.sequences import ctc
 
 mse = MSE = mean_squared_error
 mae = MAE = mean_absolute_error

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from pellucid.losses import classification, regression, segmentation
+from pellucid.losses import classification, embedding, regression, segmentation, sequences
 from pellucid.losses.loss import NamedLoss, registry
 
 MEAN = "sum_over_batch_size"
@@ -241,6 +241,67 @@ class SparseCategoricalCrossentropy(NamedLoss):
         if self.ignore_class is None:
             return None
         return classification.class_labels(y_true, y_pred, self.axis) != self.ignore_class
+
+
+@_entered()
+class CategoricalGeneralizedCrossEntropy(NamedLoss):
+    """``categorical_generalized_cross_entropy`` as an object.
+
+    Raises:
+        ValueError: q is not between 0 and 1.
+    """
+
+    function = staticmethod(classification.categorical_generalized_cross_entropy)
+    casts_labels = False
+
+    def __init__(self, q: float = 0.5, reduction: Reduction = MEAN, name: str | None = None, dtype: Any = None):
+        super().__init__(reduction, name, dtype)
+        if not 0 < q < 1:
+            raise ValueError(f"CategoricalGeneralizedCrossEntropy: q={q}; expected a number between 0 and 1.")
+        self.q = q
+
+    def call(self, y_true: Any, y_pred: Any) -> jax.Array:
+        return self.function(y_true, y_pred, **self.options)
+
+
+@_entered()
+class CTC(NamedLoss):
+    """``ctc`` as an object."""
+
+    function = staticmethod(sequences.ctc)
+    casts_labels = False
+
+    def call(self, y_true: Any, y_pred: Any) -> jax.Array:
+        return self.function(y_true, y_pred)
+
+
+@_entered()
+class Circle(NamedLoss):
+    """``circle`` as an object. Rows without a pair of either kind do not count in the mean.
+
+    It compares rows with each other, so that each size of batches has a program of its own.
+    """
+
+    function = staticmethod(embedding.circle)
+    casts_labels = False
+
+    def __init__(
+        self,
+        gamma: float = 80.0,
+        margin: float = 0.4,
+        remove_diagonal: bool = True,
+        reduction: Reduction = MEAN,
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        super().__init__(reduction, name, dtype)
+        self.gamma, self.margin, self.remove_diagonal = gamma, margin, remove_diagonal
+
+    def call(self, y_true: Any, y_pred: Any) -> jax.Array:
+        return self.function(y_true, y_pred, **self.options)
+
+    def counted(self, y_true: Any, y_pred: Any) -> jax.Array:
+        return self.call(y_true, y_pred) > 0
 
 
 @_entered()

@@ -154,6 +154,27 @@ def sparse_categorical_crossentropy(
     return crossentropy.sparse_categorical_crossentropy(labels, y_pred, from_logits, axis)
 
 
+def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float = 0.5) -> jax.Array:
+    """``(1 - p[label]**q) / q``: between crossentropy (q near 0) and absolute errors (q near 1); wrong labels disturb it less.
+
+    Source: Zhang and Sabuncu 2018, arXiv:1805.07836.
+
+    Args:
+        y_true: labels 0, 1, … classes - 1; shape (…) or (…, 1).
+        y_pred: probabilities p; shape (…, classes).
+        q: between 0 and 1.
+
+    Example:
+        >>> from pellucid import losses
+        >>> losses.categorical_generalized_cross_entropy([1], [[0.75, 0.25]]).tolist()
+        [1.0]
+    """
+    y_pred = as_float(y_pred)
+    labels = class_labels(jnp.asarray(y_true), y_pred)
+    p = jnp.sum(jnp.where(jax.nn.one_hot(labels, y_pred.shape[-1], dtype=bool), y_pred, 0), axis=-1)
+    return (1.0 - jnp.maximum(p, EPSILON) ** q) / q  # p**q has no derivative at 0
+
+
 def kl_divergence(y_true: Any, y_pred: Any) -> jax.Array:
     """``sum(y_true * log(y_true / y_pred))``, both kept within [1e-7, 1]. Source: Kullback and Leibler 1951.
 

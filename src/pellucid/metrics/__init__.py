@@ -43,6 +43,7 @@ from pellucid.metrics.confusion import (
     TrueNegatives,
     TruePositives,
 )
+from pellucid.metrics.correlation import ConcordanceCorrelation, PearsonCorrelation, concordance_correlation, pearson_correlation
 from pellucid.metrics.from_losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -62,7 +63,9 @@ from pellucid.metrics.from_losses import (
 from pellucid.metrics.lookup import deserialize, get, resolve, serialize
 from pellucid.metrics.mean import Mean, MeanMetricWrapper, MeanOfLoss, Sum
 from pellucid.metrics.metric import Metric
+from pellucid.metrics.overlap import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
 from pellucid.metrics.regression import R2Score, RootMeanSquaredError
+from pellucid.metrics.trade_offs import PrecisionAtRecall, RecallAtPrecision, SensitivityAtSpecificity, SpecificityAtSensitivity
 
 mse = MSE = mean_squared_error
 mae = MAE = mean_absolute_error

@@ -9,10 +9,11 @@ import jax
 
 from pellucid.core import dtypes, masks
 from pellucid.core.given import Given
-from pellucid.core.layer import Hooks, Layer
+from pellucid.core.hooks import Hooks
+from pellucid.core.layer import Layer
 from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.errors import NotBuiltError, did_you_mean
-from pellucid.graph import connect
+from pellucid.graph import connect, output_shapes
 from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import check_shape
 from pellucid.models.ends import Inside, View, together
@@ -341,3 +342,4 @@ def _models_around(layer: Layer) -> list[Connected]:
 
 Hooks.end_of = end_of
 connect.install()
+output_shapes.install()

@@ -12,7 +12,6 @@ from pellucid.core import frame
 from pellucid.core.checks import check_flags, check_whole
 from pellucid.core.explain import filtered
 from pellucid.core.given import Given
-from pellucid.core.variable import Variable
 from pellucid.graph.graph import output_names
 from pellucid.models.glass_box import GlassBox
 from pellucid.training import loop
@@ -124,11 +123,6 @@ class Steps(GlassBox):
         own = any(machine.own_step(purpose) for purpose in ("train", "test"))
         loss = [machine.loss_mean] if own and machine.loss_mean is not None else []
         return [*loss, *metrics_of(self), *([] if objective is None else [m.metric for m in objective.metrics])]
-
-    @property
-    def metrics_variables(self) -> list[Variable]:
-        """The states of the metrics."""
-        return list(dict.fromkeys(v for m in self.metrics for v in m.variables))
 
     @property
     def metrics_names(self) -> list[str]:

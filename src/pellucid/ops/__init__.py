@@ -4,7 +4,7 @@ Plain ``jax.numpy`` works just as well in ``call``. What only this module has ar
 flow (``cond``, ``scan``, ``while_loop``, ``map``) and ``print``, which prints on every step of a compiled program.
 """
 
-from pellucid.ops import core, linalg, math, nn, numpy
+from pellucid.ops import core, image, linalg, math, nn, numpy
 from pellucid.ops.control import associative_scan, cond, fori_loop, map, print, remat, scan, switch, vectorized_map, while_loop
 from pellucid.ops.core import (
     cast,

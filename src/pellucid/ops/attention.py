@@ -7,9 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core.equation import equation
 from pellucid.ops.core import convert_to_tensor
 
 
+@equation
 def dot_product_attention(
     query: Any,
     key: Any,

@@ -39,7 +39,9 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = momentum, nesterov
 
     def transformation(self, rate: Any) -> Any:
-        return optax().chain(scaled(rate), optax().trace(self.momentum, self.nesterov)) if self.momentum else scaled(rate)
+        if not self.momentum:
+            return scaled(rate)
+        return optax().chain(scaled(-rate), optax().trace(self.momentum, self.nesterov), scaled(-1))  # with the sign that Keras keeps
 
 
 @registry.named("lion")

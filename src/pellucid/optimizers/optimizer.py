@@ -236,7 +236,8 @@ class Optimizer:
         if "0" in arrays:  # Keras counts the calls alone
             updates, rest = divmod(int(arrays["0"]), self.gradient_accumulation_steps or 1)
             counts = {"iterations": updates, "accumulated": rest}
-            arrays = {**{name: counts.get(name, self._after(updates, name)) for name in named}, **arrays}
+            missing = [name for name in named if name not in arrays]
+            arrays |= {name: counts[name] if name in counts else self._after(updates, name) for name in missing}
         assign_all(self.name, {str(number): variable for number, variable in enumerate(numbered)} | named, arrays)
 
     def _on_file(self) -> tuple[list[Variable], dict[str, Variable]]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from pellucid.core.hooks import Hooks
 from pellucid.core.layer import Layer
 from pellucid.core.tree import Held
 from pellucid.core.variable import Variable
@@ -172,6 +173,9 @@ def assign_state(model: Any, purpose: str, state: Any, where: str, verb: str = "
 def metrics_of(layer: Layer) -> list[Metric]:
     """The metrics in attributes of a model and its layers, also in lists and dicts."""
     return [x for x in _held(layer) if isinstance(x, Metric)]
+
+
+Hooks.metrics_of = metrics_of
 
 
 def computing_parts(layer: Layer) -> list[Any]:

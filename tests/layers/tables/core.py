@@ -33,6 +33,14 @@ CASES = {
         lambda k: k.layers.Embedding(5, 3, mask_zero=True, embeddings_regularizer="l2"), NUMBERS, mask=NUMBERS > 2
     ),
     "Embedding of floats": Case(lambda k: k.layers.Embedding(5, 3, embeddings_initializer="ones"), NUMBERS.astype("float32")),
+    "ReversibleEmbedding": Case(lambda k: k.layers.ReversibleEmbedding(5, 3, tie_weights=False, mask_zero=True), NUMBERS),
+    "ReversibleEmbedding, reverse": Case(lambda k: k.layers.ReversibleEmbedding(6, 5, logit_soft_cap=2.0), SERIES, call={"reverse": True}),
+    "ReversibleEmbedding, reverse in half precision": Case(
+        lambda k: k.layers.ReversibleEmbedding(6, 5, tie_weights=False, reverse_dtype="bfloat16"),
+        SERIES,
+        call={"reverse": True},
+        close={"rtol": 1e-2, "atol": 1e-2},
+    ),
     "Lambda": Case(lambda k: k.layers.Lambda(lambda x: x**2), TABLE, config=False),
     "Lambda with arguments": Case(
         lambda k: k.layers.Lambda(lambda x, power, mask: x**power, mask=lambda x, m: m, arguments={"power": 3}),

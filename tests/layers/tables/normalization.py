@@ -1,5 +1,7 @@
 """Normalization."""
 
+import numpy as np
+
 from tests.layers.case import Case, normal
 
 TABLE = normal(4, 6)
@@ -38,6 +40,10 @@ CASES = {
     "GroupNormalization of each feature": Case(lambda k: k.layers.GroupNormalization(groups=-1, scale=False), SERIES),
     "UnitNormalization": Case(lambda k: k.layers.UnitNormalization(), SERIES, mask=SERIES[..., 0] > 0),
     "UnitNormalization of two axes": Case(lambda k: k.layers.UnitNormalization(axis=(1, 2)), SERIES),
+    "SpectralNormalization": Case(lambda k: k.layers.SpectralNormalization(k.layers.Dense(3), power_iterations=2), TABLE),
+    "SpectralNormalization of embeddings": Case(
+        lambda k: k.layers.SpectralNormalization(k.layers.Embedding(6, 3)), np.array([[0, 1, 5], [2, 2, 3]], "float32")
+    ),
     "Normalization": Case(lambda k: k.layers.Normalization(), TABLE, weights=False),
     "Normalization, given": Case(lambda k: k.layers.Normalization(mean=[1.0] * 6, variance=[4.0] * 6), TABLE),
     "Normalization, given for all": Case(lambda k: k.layers.Normalization(axis=None, mean=1.0, variance=4.0), TABLE),

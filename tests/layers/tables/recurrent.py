@@ -1,5 +1,7 @@
 """Recurrence, and layers around layers."""
 
+import dataclasses
+
 import numpy as np
 
 from tests.layers.case import Case, normal
@@ -10,7 +12,7 @@ MASK = np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1], [1, 0, 1, 0, 1]], bool)
 MASKED = {"mask": MASK}
 WHOLE = {"return_sequences": True, "return_state": True}
 
-CASES = {
+TABLE = {
     "SimpleRNN": Case(lambda k: k.layers.SimpleRNN(2), SERIES, mask=MASK),
     "SimpleRNN, masked": Case(lambda k: k.layers.SimpleRNN(2, activation="relu", use_bias=False, **WHOLE), SERIES, MASKED, mask=MASK),
     "SimpleRNN, dropout": Case(lambda k: k.layers.SimpleRNN(2, dropout=0.5, recurrent_dropout=0.5), SERIES, draws=True),
@@ -67,3 +69,9 @@ CASES = {
         lambda k: k.layers.TimeDistributed(k.layers.GRU(2)), normal(2, 3, 4, 2), {"mask": normal(2, 3, 4) > 0}
     ),
 }
+
+OFTEN = (
+    *("SimpleRNN", "GRU, masked", "LSTM, masked", "SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells", "RNN"),
+    *("Bidirectional, sequences", "TimeDistributed", "TimeDistributed, statistics"),
+)
+CASES = {name: case if name in OFTEN else dataclasses.replace(case, slow=True) for name, case in TABLE.items()}

@@ -180,7 +180,8 @@ def _seen_from(node: Node, path: str) -> str:
 
 def _shapes(node: Node) -> str:
     usual = dtypes.floatx()  # other floats are worth a word
-    return "\n".join(f"{s.shape} {s.dtype}" if s.dtype in dtypes.FLOATS and s.dtype != usual else str(s.shape) for s in node.outputs)
+    shapes = [f"{s.shape} {s.dtype}" if s.dtype in dtypes.FLOATS and s.dtype != usual else str(s.shape) for s in node.outputs]
+    return "\n".join(shapes) + (" masked" if node.masks else "")
 
 
 def _count(variables: Iterable[Any]) -> int:

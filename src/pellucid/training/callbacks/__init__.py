@@ -2,6 +2,7 @@
 
 from pellucid.training.callbacks.callback import Callback, History, LambdaCallback
 from pellucid.training.callbacks.callback_list import CallbackList
+from pellucid.training.callbacks.checkpoint import ModelCheckpoint
 from pellucid.training.callbacks.csv_logger import CSVLogger
 from pellucid.training.callbacks.early_stopping import EarlyStopping
 from pellucid.training.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
@@ -17,6 +18,7 @@ __all__ = [
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
+    "ModelCheckpoint",
     "MonitorCallback",
     "ProgressBar",
     "ReduceLROnPlateau",

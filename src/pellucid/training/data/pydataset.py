@@ -38,6 +38,7 @@ class PyDataset:
     workers: int = 1
     use_multiprocessing: bool = False
     max_queue_size: int = 10
+    keeps_order: bool = False  # whether `fit` takes the batches in their order, whatever its `shuffle` is
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
         for argument, value, least in (("workers", workers, 0), ("max_queue_size", max_queue_size, 1)):

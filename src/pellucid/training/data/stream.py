@@ -209,7 +209,7 @@ class Stream:
         if count is None:
             indices: Any = itertools.count()
         else:
-            indices = range(count) if self._shuffle is None else self._shuffle(count).tolist()
+            indices = range(count) if self._shuffle is None or given.keeps_order else self._shuffle(count).tolist()
         if given.workers > 1:
             return InOrder(given.__getitem__, indices, given.workers, given.max_queue_size)
         return (given[i] for i in indices)
