@@ -233,6 +233,25 @@ def accumulated_update(state, gradients, steps=4):
     return (*inner, sums, waiting % steps)
 
 
+def cnn_init(rng):
+    def kernel(inputs, filters):
+        limit = (6 / (9 * (inputs + filters))) ** 0.5
+        return rng.uniform(-limit, limit, (3, 3, inputs, filters)).astype(np.float32), np.zeros(filters, np.float32)
+
+    parameters = [kernel(1, 32), kernel(32, 64)], dense(rng, 5 * 5 * 64, 10)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def cnn_loss(parameters, x, labels):
+    layers, (kernel, bias) = parameters
+    for weights, shift in layers:
+        x = jax.lax.conv_general_dilated(x, weights, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.lax.reduce_window(jax.nn.relu(x + shift), -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    log_probabilities = jax.nn.log_softmax(x.reshape(len(x), -1) @ kernel + bias)
+    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1).mean()
+
+
 def gru_init(rng, units=64):
     def layer(inputs):
         kernel, _ = dense(rng, inputs, 3 * units)
@@ -331,6 +350,7 @@ MODELS = {
     "mlp": Model(mlp_init, descent(mlp_loss, adam), mlp_loss, gather_epoch=False),
     "gan": Model(gan_init, gan_step, None, gather_epoch=True),
     "normalized": Model(normalized_init, normalized_step, None, gather_epoch=True),
+    "cnn": Model(cnn_init, descent(cnn_loss, adam), cnn_loss, gather_epoch=False),
     "gru": Model(gru_init, descent(gru_loss, adam), None, gather_epoch=False),
     "transformer": Model(transformer_init, descent(transformer_loss, adam), None, gather_epoch=False),
     "accumulated": Model(accumulated_init, descent(accumulated_loss, accumulated_update), None, gather_epoch=True),

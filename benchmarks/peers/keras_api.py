@@ -118,6 +118,26 @@ def accumulated(keras: ModuleType) -> Any:
     return model
 
 
+def cnn(keras: ModuleType) -> Any:
+    class CNN(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.convolutions = [keras.layers.Conv2D(filters, 3, activation="relu") for filters in (32, 64)]
+            self.pools = [keras.layers.MaxPooling2D() for _ in range(2)]
+            self.flatten = keras.layers.Flatten()
+            self.logits = keras.layers.Dense(10)
+
+        def call(self, x):
+            next(RUNS_OF_CALL)
+            for convolution, pool in zip(self.convolutions, self.pools):
+                x = pool(convolution(x))
+            return self.logits(self.flatten(x))
+
+    model = CNN()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
 def gru(keras: ModuleType) -> Any:
     class Recurrent(keras.Model):
         def __init__(self, **kwargs):
@@ -254,6 +274,7 @@ MODELS = {
     "gan": (gan, lambda real: (real, None)),
     "normalized": (normalized, lambda x, target: (x, target)),
     "accumulated": (accumulated, lambda x, target: (x, target)),
+    "cnn": (cnn, lambda x, labels: (x, labels)),
     "gru": (gru, lambda x, target: (x, target)),
     "transformer": (transformer, lambda tokens, following: (tokens, following)),
 }

@@ -411,6 +411,7 @@ def test_steps_are_folded_into_rows_only_where_rows_cannot_meet():
     assert apart(layers.Bidirectional(layers.GRU(2))) and not apart(layers.Bidirectional(layers.GRU(2, stateful=True)))
     assert not apart(pellucid.Sequential([layers.BatchNormalization()])) and not apart(layers.GRU(2, stateful=True))
     assert not apart(layers.Dropout(0.5, noise_shape=(1, 4))) and apart(layers.Dropout(0.5, noise_shape=(None, 4)))
+    assert not apart(layers.Lambda(jnp.sin)) and not apart(layers.SpectralNormalization(layers.Dense(2)))
     symbolic = pellucid.Input((4,))
     assert not apart(pellucid.Model(symbolic, symbolic - pellucid.ops.mean(symbolic, axis=0)))
 

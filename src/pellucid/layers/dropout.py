@@ -52,6 +52,12 @@ class _Rated(_Random):
             raise ValueError(f"{type(self).__name__}: rate={rate!r}; expected a number in [0, 1).")
         self.rate = rate
 
+    @property
+    def couples_rows(self) -> bool:
+        """Whether one draw serves several rows."""
+        shape = getattr(self, "noise_shape", None)
+        return shape is not None and shape[0] is not None
+
     def _idle(self) -> bool:
         return self.rate == 0
 
@@ -72,11 +78,6 @@ class Dropout(_Rated):
     def __init__(self, rate: float, noise_shape: tuple | None = None, seed: int | None = None, **layer_args: Any):
         super().__init__(rate, seed, **layer_args)
         self.noise_shape = noise_shape
-
-    @property
-    def couples_rows(self) -> bool:
-        """Whether one draw serves several rows."""
-        return self.noise_shape is not None and self.noise_shape[0] is not None
 
     def changed(self, inputs: Any) -> Any:
         return random.dropout(inputs, self.rate, self.noise_shape, self.seed_generator)

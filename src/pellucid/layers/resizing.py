@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from pellucid.core.checks import check_whole
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
-from pellucid.ops.image import interpolation_of
+from pellucid.ops.resizing import interpolation_of
 from pellucid.ops.windows import format_of, per_axis, rank_of, shown, spatial_axes, with_outer
 
 Edges = Any  # a whole number; one for each axis; or a pair of them for each axis
