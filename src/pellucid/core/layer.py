@@ -309,6 +309,11 @@ class Layer(Described):
                 frame.autocast.reset(outer)
             self._state.built = True
 
+    def _open_axes(self, numbers: Any) -> set[tuple[int, int]]:
+        """The axes, after the first, of inputs that were declared to have any size: (number of the input, axis), from the numbers of
+        inputs in their structure."""
+        return set()
+
     def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> Exception:
         """Adds the layer and its inputs' shapes to an error, once, at the layer where it happened; it, or one that says more."""
         if any("in layer" in note for note in getattr(error, "__notes__", ())):
