@@ -23,7 +23,7 @@ def Input(
     """A symbolic tensor to begin a model with.
 
     Args:
-        shape: of one row, without the batch.
+        shape: of one row, without the batch; None in it is a size that is open, such as the length of sequences: ``(None, 6)``.
         batch_size: None (the default) for any.
         dtype: by default ``floatx()``.
         sparse, ragged: must be False or None: there are dense arrays only.
