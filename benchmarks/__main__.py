@@ -40,9 +40,13 @@ def main() -> int:
     # Wide enough for a table where there is no terminal, as in a log.
     console = Console(width=None if sys.stdout.isatty() else 132)
     peers, imports = find_peers(options.peers, console)
-    results: dict[str, Rounds] = {name: {peer: [] for peer in peers} for name in options.workloads}
+    results: dict[str, Rounds] = {
+        name: {peer: [] for peer in peers if PEERS[peer].trains(WORKLOADS[name].model)} for name in options.workloads
+    }
     failures = 0
     for number, name, peer in itertools.product(range(options.rounds), options.workloads, peers):
+        if peer not in results[name]:
+            continue
         package = PEERS[peer].package
         with console.status(f"round {number + 1} of {options.rounds}: {name}, {peer}"):
             measured, error = run("-m", "benchmarks.measure", name, peer, str(options.seconds))
@@ -123,7 +127,7 @@ def make_table(workload: Workload, summary: dict[str, dict], base: dict[str, flo
 
 
 def describe_machine() -> dict:
-    packages = ("jax", "jaxlib", "keras", "pellucid", "numpy")
+    packages = ("jax", "jaxlib", "keras", "pellucid", "numpy", "torch")
     installed = {package: version for package in packages if (version := find_version(package))}
     return {"python": platform.python_version(), "platform": platform.platform(), "cores": os.cpu_count(), "packages": installed}
 

@@ -40,7 +40,9 @@ WORKLOADS = {
         Workload("gan", "gan", rows=12_800, batch_size=64),
         Workload("normalized", "normalized", rows=12_800, batch_size=64),
         Workload("accumulated", "accumulated", rows=12_800, batch_size=64),
+        Workload("cnn", "cnn", rows=1_280, batch_size=64),
         Workload("gru", "gru", rows=640, batch_size=32),
+        Workload("transformer", "transformer", rows=64, batch_size=16),
         Workload("wide_and_deep_large", "wide_and_deep", rows=1_161_000, batch_size=32, base="wide_and_deep"),
     )
 }
@@ -93,8 +95,36 @@ def gru(rng: np.random.Generator, rows: int) -> Arrays:
     return x, np.tanh(np.sum(x[:, 0] * x[:, 32], axis=1, keepdims=True) / 4)
 
 
+def cnn(rng: np.random.Generator, rows: int) -> Arrays:
+    """Images (rows, 28, 28, 1) of noise, and a label from 0 to 9 (rows,): which of ten patterns is in its middle, about."""
+    patterns = rng.standard_normal((10, 7, 7, 1), np.float32)
+    labels, places = rng.integers(0, 10, rows, dtype=np.int32), rng.integers(9, 13, (rows, 2))
+    x = np.float32(0.5) * rng.standard_normal((rows, 28, 28, 1), np.float32)
+    for image, label, (top, left) in zip(x, labels, places):
+        image[top : top + 7, left : left + 7] += patterns[label]
+    return x, labels
+
+
+def transformer(rng: np.random.Generator, rows: int) -> Arrays:
+    """Tokens (rows, 128) from 0 to 63, and those that follow: three times out of four the one that the last two say."""
+    tokens = rng.integers(0, 64, (rows, 129), np.int32)
+    for at in range(2, 129):
+        told = (3 * tokens[:, at - 1] + tokens[:, at - 2]) % 64
+        tokens[:, at] = np.where(rng.random(rows) < 0.75, told, tokens[:, at])
+    return tokens[:, :-1], tokens[:, 1:]
+
+
 def normal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     return rng.standard_normal((rows, columns), np.float32) / np.float32(rows**0.5)
 
 
-MAKERS = {"wide_and_deep": wide_and_deep, "mlp": mlp, "gan": gan, "normalized": regression, "accumulated": regression, "gru": gru}
+MAKERS = {
+    "wide_and_deep": wide_and_deep,
+    "mlp": mlp,
+    "gan": gan,
+    "normalized": regression,
+    "accumulated": regression,
+    "gru": gru,
+    "cnn": cnn,
+    "transformer": transformer,
+}

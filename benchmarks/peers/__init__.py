@@ -14,12 +14,17 @@ class Peer:
             `fit(epochs, validate)`, which gives the last epoch's mean loss, and
             `count_calls()`, the runs of `call` up to now (None where there is no such thing).
         by_hand: whether it belongs to the hand-written forms, the better of which is the unit of all ratios.
+        models: those that it trains; None for all.
     """
 
     package: str
     module: str
     trainer: str
     by_hand: bool = False
+    models: tuple[str, ...] | None = None
+
+    def trains(self, model: str) -> bool:
+        return self.models is None or model in self.models
 
 
 PEERS = {
@@ -27,4 +32,5 @@ PEERS = {
     "jax_step": Peer("jax", "benchmarks.peers.jax_by_hand", "StepTrainer", by_hand=True),
     "keras": Peer("keras", "benchmarks.peers.keras_api", "keras_trainer"),
     "pellucid": Peer("pellucid", "benchmarks.peers.keras_api", "pellucid_trainer"),
+    "torch": Peer("torch", "benchmarks.peers.torch_eager", "Trainer", models=("cnn", "gru")),
 }

@@ -233,6 +233,25 @@ def accumulated_update(state, gradients, steps=4):
     return (*inner, sums, waiting % steps)
 
 
+def cnn_init(rng):
+    def kernel(inputs, filters):
+        limit = (6 / (9 * (inputs + filters))) ** 0.5
+        return rng.uniform(-limit, limit, (3, 3, inputs, filters)).astype(np.float32), np.zeros(filters, np.float32)
+
+    parameters = [kernel(1, 32), kernel(32, 64)], dense(rng, 5 * 5 * 64, 10)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def cnn_loss(parameters, x, labels):
+    layers, (kernel, bias) = parameters
+    for weights, shift in layers:
+        x = jax.lax.conv_general_dilated(x, weights, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.lax.reduce_window(jax.nn.relu(x + shift), -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    log_probabilities = jax.nn.log_softmax(x.reshape(len(x), -1) @ kernel + bias)
+    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1).mean()
+
+
 def gru_init(rng, units=64):
     def layer(inputs):
         kernel, _ = dense(rng, inputs, 3 * units)
@@ -264,6 +283,37 @@ def gru_loss(parameters, x, target):
     for weights in layers:
         x = gru_layer(x, *weights)
     return jnp.mean((x[-1] @ kernel + shift - target) ** 2)
+
+
+def transformer_init(rng, d=128):
+    norm = lambda: (np.ones(d, np.float32), np.zeros(d, np.float32))
+    table = lambda rows: rng.uniform(-0.05, 0.05, (rows, d)).astype(np.float32)
+    block = lambda: (norm(), [dense(rng, d, d) for _ in range(4)], norm(), dense(rng, d, 4 * d), dense(rng, 4 * d, d))
+    parameters = table(64), table(128), [block() for _ in range(4)], norm(), dense(rng, d, 64)
+    zeros = jax.tree.map(np.zeros_like, parameters)
+    return parameters, zeros, zeros, np.float32(0)
+
+
+def layer_norm(x, scale, shift, epsilon=1e-3):
+    mean = x.mean(-1, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(((x - mean) ** 2).mean(-1, keepdims=True) + epsilon) * scale + shift
+
+
+def transformer_loss(parameters, tokens, following, heads=4):
+    """All but the attention is on a table of (tokens, features): products with three axes are slower backwards."""
+    (words, positions, blocks, norm, (kernel, bias)), (batch, time) = parameters, tokens.shape
+    x = (words[tokens] + positions).reshape(batch * time, -1)
+    mask = jnp.tril(jnp.ones((time, time), bool))
+    affine = lambda x, weights: x @ weights[0] + weights[1]
+    for norm1, (query, key, value, output), norm2, up, down in blocks:
+        y = layer_norm(x, *norm1)
+        q, k, v = (affine(y, weights).reshape(batch, time, heads, -1) for weights in (query, key, value))
+        scores = jnp.einsum("bthd,bshd->bhts", q, k) / q.shape[-1] ** 0.5
+        weights = jax.nn.softmax(jnp.where(mask, scores, -1e30))
+        x = x + affine(jnp.einsum("bhts,bshd->bthd", weights, v).reshape(x.shape), output)
+        x = x + affine(jax.nn.gelu(affine(layer_norm(x, *norm2), up), approximate=False), down)
+    log_probabilities = jax.nn.log_softmax(layer_norm(x, *norm) @ kernel + bias)
+    return -jnp.take_along_axis(log_probabilities, following.reshape(-1, 1), axis=1).mean()
 
 
 def gan_init(rng):
@@ -300,6 +350,8 @@ MODELS = {
     "mlp": Model(mlp_init, descent(mlp_loss, adam), mlp_loss, gather_epoch=False),
     "gan": Model(gan_init, gan_step, None, gather_epoch=True),
     "normalized": Model(normalized_init, normalized_step, None, gather_epoch=True),
+    "cnn": Model(cnn_init, descent(cnn_loss, adam), cnn_loss, gather_epoch=False),
     "gru": Model(gru_init, descent(gru_loss, adam), None, gather_epoch=False),
+    "transformer": Model(transformer_init, descent(transformer_loss, adam), None, gather_epoch=False),
     "accumulated": Model(accumulated_init, descent(accumulated_loss, accumulated_update), None, gather_epoch=True),
 }

@@ -118,6 +118,26 @@ def accumulated(keras: ModuleType) -> Any:
     return model
 
 
+def cnn(keras: ModuleType) -> Any:
+    class CNN(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.convolutions = [keras.layers.Conv2D(filters, 3, activation="relu") for filters in (32, 64)]
+            self.pools = [keras.layers.MaxPooling2D() for _ in range(2)]
+            self.flatten = keras.layers.Flatten()
+            self.logits = keras.layers.Dense(10)
+
+        def call(self, x):
+            next(RUNS_OF_CALL)
+            for convolution, pool in zip(self.convolutions, self.pools):
+                x = pool(convolution(x))
+            return self.logits(self.flatten(x))
+
+    model = CNN()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
 def gru(keras: ModuleType) -> Any:
     class Recurrent(keras.Model):
         def __init__(self, **kwargs):
@@ -132,6 +152,38 @@ def gru(keras: ModuleType) -> Any:
 
     model = Recurrent()
     model.compile(loss="mse", optimizer=keras.optimizers.Adam(1e-3))
+    return model
+
+
+def transformer(keras: ModuleType) -> Any:
+    class Block(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.norm1, self.norm2 = keras.layers.LayerNormalization(), keras.layers.LayerNormalization()
+            self.attention = keras.layers.MultiHeadAttention(num_heads=4, key_dim=32)
+            self.up, self.down = keras.layers.Dense(512, activation="gelu"), keras.layers.Dense(128)
+
+        def call(self, x):
+            y = self.norm1(x)
+            x = x + self.attention(y, y, use_causal_mask=True)
+            return x + self.down(self.up(self.norm2(x)))
+
+    class Transformer(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.tokens, self.positions = keras.layers.Embedding(64, 128), keras.layers.Embedding(128, 128)
+            self.blocks = [Block() for _ in range(4)]
+            self.norm, self.logits = keras.layers.LayerNormalization(), keras.layers.Dense(64)
+
+        def call(self, tokens):
+            next(RUNS_OF_CALL)
+            x = self.tokens(tokens) + self.positions(keras.ops.arange(128))
+            for block in self.blocks:
+                x = block(x)
+            return self.logits(self.norm(x))
+
+    model = Transformer()
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), optimizer=keras.optimizers.Adam(1e-3))
     return model
 
 
@@ -222,5 +274,7 @@ MODELS = {
     "gan": (gan, lambda real: (real, None)),
     "normalized": (normalized, lambda x, target: (x, target)),
     "accumulated": (accumulated, lambda x, target: (x, target)),
+    "cnn": (cnn, lambda x, labels: (x, labels)),
     "gru": (gru, lambda x, target: (x, target)),
+    "transformer": (transformer, lambda tokens, following: (tokens, following)),
 }

@@ -63,3 +63,11 @@ def test_padding_does_not_change_what_is_said_of_a_sequence(capsys):
     history, difference = run("masked_sequences", rows=256, epochs=2, longest=8)
     assert difference < 1e-5 and np.isfinite(history["loss"]).all()
     assert "captured again because the input has 16 features, before 8" in capsys.readouterr().out
+
+
+def test_a_transformer_learns_to_write(capsys):
+    losses = run("char_lm", steps=30, batch_size=16, length=20)
+    assert losses["held_out"] < 0.85 * losses["equal_chances"]
+    told = capsys.readouterr().out
+    assert "`call` of Writer ran once" in told and "bits per character" in told
+    assert len(told.rpartition("it writes:\n")[2]) >= 20

@@ -13,6 +13,7 @@ import pytest
 
 import pellucid
 from pellucid import layers
+from pellucid.graph.rows import coupling
 from tests.cases import some_slow
 from tests.layers.case import assert_close, normal
 
@@ -338,6 +339,17 @@ def test_a_bidirectional_gru_with_dropout_is_captured_once_and_trains():
     assert model.ledger.call_count == 1 and losses[-1] < 0.4 * losses[0]
 
 
+@pytest.mark.parametrize("name", ["dropout", "stack", "own"])
+def test_rows_stay_apart_so_that_a_smaller_last_batch_needs_no_program(name):
+    layer = {
+        "dropout": lambda: layers.Bidirectional(layers.GRU(3, dropout=0.2, recurrent_dropout=0.2, return_sequences=True)),
+        "stack": lambda: layers.RNN([layers.GRUCell(3), layers.LSTMCell(2)], go_backwards=True),
+        "own": lambda: layers.TimeDistributed(layers.RNN(Local(3), return_sequences=True)),
+    }[name]()
+    graph = Scan(layer).model.capture(X if name != "own" else normal(2, 3, 4, 5))
+    assert coupling(graph.jaxpr, True) is None and coupling(graph.jaxpr, False) is None
+
+
 # ---- Bidirectional ----
 
 
@@ -411,6 +423,7 @@ def test_steps_are_folded_into_rows_only_where_rows_cannot_meet():
     assert apart(layers.Bidirectional(layers.GRU(2))) and not apart(layers.Bidirectional(layers.GRU(2, stateful=True)))
     assert not apart(pellucid.Sequential([layers.BatchNormalization()])) and not apart(layers.GRU(2, stateful=True))
     assert not apart(layers.Dropout(0.5, noise_shape=(1, 4))) and apart(layers.Dropout(0.5, noise_shape=(None, 4)))
+    assert not apart(layers.Lambda(jnp.sin)) and not apart(layers.SpectralNormalization(layers.Dense(2)))
     symbolic = pellucid.Input((4,))
     assert not apart(pellucid.Model(symbolic, symbolic - pellucid.ops.mean(symbolic, axis=0)))
 

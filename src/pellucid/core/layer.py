@@ -207,10 +207,10 @@ class Layer(Described):
         if masks.exist() or "mask" in kwargs:
             kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
-        self._build_for(args, kwargs)
-        if self.input_spec is not None:
+        if self.input_spec is not None:  # before weights are made for them
             first = args[0] if args else next(iter(kwargs.values()), None)
             check_inputs(self.input_spec, first, f"Layer {self.path!r} ({type(self).__name__})")
+        self._build_for(args, kwargs)
         watcher = frame.observer()
         compute = FLOATS.get(policy.compute_dtype) if self._state.autocast else None
         mixed = compute if policy.variable_dtype != policy.compute_dtype else None
@@ -314,6 +314,11 @@ class Layer(Described):
                 _depth.reset(token)
                 frame.autocast.reset(outer)
             self._state.built = True
+
+    def _open_axes(self, numbers: Any) -> set[tuple[int, int]]:
+        """The axes, after the first, of inputs that were declared to have any size: (number of the input, axis), from the numbers of
+        inputs in their structure."""
+        return set()
 
     def _explain(self, error: Exception, args: tuple, kwargs: dict, method: str = "call") -> Exception:
         """Adds the layer and its inputs' shapes to an error, once, at the layer where it happened; it, or one that says more."""

@@ -7,6 +7,7 @@ from pellucid.core.serialization import serialize_keras_object as serialize
 from pellucid.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from pellucid.layers.attention import AdditiveAttention, Attention
 from pellucid.layers.cells import GRUCell, LSTMCell, SimpleRNNCell
+from pellucid.layers.conv_recurrent import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from pellucid.layers.convolution import (
     Conv1D,
     Conv1DTranspose,
@@ -53,13 +54,7 @@ from pellucid.layers.merging import (
 )
 from pellucid.layers.multi_head_attention import GroupedQueryAttention as GroupQueryAttention
 from pellucid.layers.multi_head_attention import MultiHeadAttention
-from pellucid.layers.normalization import (
-    BatchNormalization,
-    GroupNormalization,
-    LayerNormalization,
-    RMSNormalization,
-    UnitNormalization,
-)
+from pellucid.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization, RMSNormalization, UnitNormalization
 from pellucid.layers.pooling import (
     AdaptiveAveragePooling1D,
     AdaptiveAveragePooling2D,
@@ -151,6 +146,9 @@ __all__ = [
     "Conv2DTranspose",
     "Conv3D",
     "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Convolution2D",

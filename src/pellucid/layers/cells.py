@@ -28,6 +28,7 @@ class Cell(Layer):
     gates = 1
     states = 1
     options: tuple[str, ...] = ("activation",)
+    always_by_gates = False
 
     def __init__(self, *, implementation: int = 2, **layer_args: Any):  # of Keras: a choice of speed, which is none here
         super().__init__(**layer_args)
@@ -98,16 +99,23 @@ class Cell(Layer):
 
     def factors(self, batch_size: Any, training: Any) -> tuple[Any, Any]:
         """What dropout multiplies inputs and states by, the same in each step of a sequence; None where nothing is dropped."""
-        own = self.gates > 1 and self.recurrent_dropout > 0  # others for each gate
+        own = self.gates > 1 and (self.recurrent_dropout > 0 or self.always_by_gates)  # others for each gate
 
-        def drawn(rate: float, size: int) -> Any:
+        def drawn(rate: float, size: tuple[int, ...]) -> Any:
             if not 0 < rate < 1:
                 return None
-            shape = (*((self.gates,) if own else ()), batch_size, size)
+            # rows first, so that padded ones draw nothing that others would have drawn
+            shape = (batch_size, *((self.gates,) if own else ()), *size)
             ones = lambda: jnp.ones(shape, self.compute_dtype)
-            return by_training(training, lambda: random.dropout(ones(), rate, seed=self.seed_generator), ones)
+            factors = by_training(training, lambda: random.dropout(ones(), rate, seed=self.seed_generator), ones)
+            return jnp.swapaxes(factors, 0, 1) if own else factors
 
-        return drawn(self.dropout, self.kernel.shape[0]), drawn(self.recurrent_dropout, self.units)
+        sizes = self._row_shapes()
+        return drawn(self.dropout, sizes[0]), drawn(self.recurrent_dropout, sizes[1])
+
+    def _row_shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of a row of the inputs and of a state."""
+        return (self.kernel.shape[0],), (self.units,)
 
 
 def _same(where: str, name: str, value: Any) -> Any:
@@ -252,7 +260,25 @@ class GRUCell(Cell):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
 
-class LSTMCell(Cell):
+class LongShort(Cell):
+    """A cell of long short-term memory of any kind."""
+
+    gates = 4
+    states = 2
+    options: tuple[str, ...] = ("activation", "recurrent_activation")
+
+    unit_forget_bias: bool
+    bias_initializer: Callable
+
+    def _initializer(self, kind: str) -> Callable:
+        if kind != "bias" or not self.unit_forget_bias:
+            return super()._initializer(kind)
+        of, ones = self.bias_initializer, initializers.get("ones")
+        parts = ((of, 1), (ones, 1), (of, 2))
+        return lambda _, dtype: jnp.concatenate([jnp.asarray(make((n * self.units,), dtype)) for make, n in parts])
+
+
+class LSTMCell(LongShort):
     """One step of ``LSTM``; see ``ops.recurrent.lstm`` for the formula.
 
     Args:
@@ -278,9 +304,6 @@ class LSTMCell(Cell):
     """
 
     sequence = recurrent.lstm
-    gates = 4
-    states = 2
-    options = ("activation", "recurrent_activation")
 
     def __init__(
         self,
@@ -305,13 +328,3 @@ class LSTMCell(Cell):
     ):
         super().__init__(**layer_args)
         self._keep(locals())
-
-    unit_forget_bias: bool
-    bias_initializer: Callable
-
-    def _initializer(self, kind: str) -> Callable:
-        if kind != "bias" or not self.unit_forget_bias:
-            return super()._initializer(kind)
-        of, ones = self.bias_initializer, initializers.get("ones")
-        parts = ((of, 1), (ones, 1), (of, 2))
-        return lambda _, dtype: jnp.concatenate([jnp.asarray(make((n * self.units,), dtype)) for make, n in parts])

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from pellucid import config, random
+from pellucid import random
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
 from pellucid.errors import ShapeError
+from pellucid.ops.windows import format_of
 
 
 class _Random(Layer):
@@ -52,6 +53,12 @@ class _Rated(_Random):
             raise ValueError(f"{type(self).__name__}: rate={rate!r}; expected a number in [0, 1).")
         self.rate = rate
 
+    @property
+    def couples_rows(self) -> bool:
+        """Whether one draw serves several rows."""
+        shape = getattr(self, "noise_shape", None)
+        return shape is not None and shape[0] is not None
+
     def _idle(self) -> bool:
         return self.rate == 0
 
@@ -72,11 +79,6 @@ class Dropout(_Rated):
     def __init__(self, rate: float, noise_shape: tuple | None = None, seed: int | None = None, **layer_args: Any):
         super().__init__(rate, seed, **layer_args)
         self.noise_shape = noise_shape
-
-    @property
-    def couples_rows(self) -> bool:
-        """Whether one draw serves several rows."""
-        return self.noise_shape is not None and self.noise_shape[0] is not None
 
     def changed(self, inputs: Any) -> Any:
         return random.dropout(inputs, self.rate, self.noise_shape, self.seed_generator)
@@ -170,9 +172,7 @@ class _Spatial(_OfChannels):
 
     def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **layer_args: Any):
         super().__init__(rate, seed, **layer_args)
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(f"{type(self).__name__}: data_format={data_format!r}; expected 'channels_last', 'channels_first' or None.")
-        self.data_format = data_format or config.image_data_format()
+        self.data_format = format_of(type(self).__name__, data_format)
 
     def changed(self, inputs: Any) -> Any:
         if inputs.ndim != self.axes + 2:

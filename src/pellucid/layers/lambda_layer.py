@@ -29,6 +29,8 @@ class Lambda(Layer):
         [[9.0]]
     """
 
+    couples_rows = True  # as far as anybody knows
+
     def __init__(
         self,
         function: Callable[..., Any],

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from pellucid import config
 from pellucid.core.checks import check_flags, check_whole
 from pellucid.core.layer import Layer
-from pellucid.ops.image import centre, image_axes, interpolation_of, resize
+from pellucid.ops.resizing import centre, image_axes, interpolation_of, resize
 from pellucid.ops.windows import format_of
 
 

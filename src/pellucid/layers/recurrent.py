@@ -260,7 +260,7 @@ def _is_built_in(cell: Any, dtype: str) -> bool:
     return isinstance(cell, Cell) and type(cell).call is Cell.call and cell.compute_dtype == dtype
 
 
-class _OfCell(RNN):
+class OfCell(RNN):
     """A recurrent layer of a built-in cell, whose arguments are its own, too."""
 
     def __init_subclass__(cls, cell: type[Cell] | None = None, **kwargs: Any):
@@ -277,7 +277,7 @@ def _arguments(cls: type) -> list[str]:
     return [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
 
 
-def _with_cell(cls: type[Cell], given: dict[str, Any]) -> dict[str, Any]:
+def with_cell(cls: type[Cell], given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of ``RNN`` for those of a layer of a built-in cell."""
     if given.get("use_cudnn", "auto") not in ("auto", False):
         raise ValueError(f"use_cudnn={given['use_cudnn']!r}; expected 'auto' or False: XLA compiles the loop.")
@@ -288,7 +288,7 @@ def _with_cell(cls: type[Cell], given: dict[str, Any]) -> dict[str, Any]:
     return {"cell": cell, **{name: given[name] for name in _arguments(RNN) if name in given}, **others}
 
 
-class SimpleRNN(_OfCell, cell=SimpleRNNCell):
+class SimpleRNN(OfCell, cell=SimpleRNNCell):
     """``h = activation(x @ kernel + h @ recurrent_kernel + bias)`` along time; see ``SimpleRNNCell`` and ``RNN`` for the arguments.
 
     Shapes: (batch, time, d) -> (batch, units), or (batch, time, units) with ``return_sequences``.
@@ -326,10 +326,10 @@ class SimpleRNN(_OfCell, cell=SimpleRNNCell):
         zero_output_for_mask: bool = False,
         **layer_args: Any,
     ):
-        super().__init__(**_with_cell(SimpleRNNCell, locals()))
+        super().__init__(**with_cell(SimpleRNNCell, locals()))
 
 
-class GRU(_OfCell, cell=GRUCell):
+class GRU(OfCell, cell=GRUCell):
     """A gated recurrent unit along time; see ``GRUCell`` and ``RNN`` for the arguments, ``ops.recurrent.gru`` for the formula.
 
     Shapes: (batch, time, d) -> (batch, units), or (batch, time, units) with ``return_sequences``.
@@ -371,10 +371,10 @@ class GRU(_OfCell, cell=GRUCell):
         zero_output_for_mask: bool = False,
         **layer_args: Any,
     ):
-        super().__init__(**_with_cell(GRUCell, locals()))
+        super().__init__(**with_cell(GRUCell, locals()))
 
 
-class LSTM(_OfCell, cell=LSTMCell):
+class LSTM(OfCell, cell=LSTMCell):
     """Long short-term memory along time; see ``LSTMCell`` and ``RNN`` for the arguments, ``ops.recurrent.lstm`` for the formula.
 
     Shapes: (batch, time, d) -> (batch, units), or (batch, time, units) with ``return_sequences``.
@@ -416,4 +416,4 @@ class LSTM(_OfCell, cell=LSTMCell):
         zero_output_for_mask: bool = False,
         **layer_args: Any,
     ):
-        super().__init__(**_with_cell(LSTMCell, locals()))
+        super().__init__(**with_cell(LSTMCell, locals()))

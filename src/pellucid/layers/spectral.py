@@ -33,6 +33,8 @@ class SpectralNormalization(Wrapper):
         1.0
     """
 
+    couples_rows = True  # each call changes the kernel
+
     def __init__(self, layer: Layer, power_iterations: int = 1, **layer_args: Any):
         super().__init__(layer, **layer_args)
         self.power_iterations = check_whole("SpectralNormalization", "power_iterations", power_iterations)

@@ -33,9 +33,9 @@ class TimeDistributed(Wrapper):
     """Applies a layer to each step of a sequence by itself.
 
     Where rows cannot influence each other inside, steps are folded into rows and the layer is called once. That holds of the
-    library's own layers, but for those with ``couples_rows`` (``BatchNormalization``, stateful recurrent layers, functions of the
-    user's own). All others run step after step in one loop, and what they assign goes from each step to the next: statistics of a
-    batch are those of a step. In either case their ``call`` is captured once.
+    library's own layers, but for those with ``couples_rows`` (``BatchNormalization``, ``SpectralNormalization``, ``Lambda``, stateful
+    recurrent layers). All others run step after step in one loop, and what they assign goes from each step to the next: statistics
+    of a batch are those of a step. In either case their ``call`` is captured once.
 
     Args:
         layer: is called on (batch, ...), with the step's part of the mask where its ``call`` takes one.

@@ -14,7 +14,7 @@ from pellucid.core.layer import Layer
 from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.errors import NotBuiltError, did_you_mean
 from pellucid.graph import connect, output_shapes
-from pellucid.graph.graph import Graph
+from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import check_shape
 from pellucid.models.ends import Inside, View, together
 from pellucid.training.own_step import built_in
@@ -26,7 +26,7 @@ def Input(
     """A symbolic tensor to begin a model with.
 
     Args:
-        shape: of one row, without the batch.
+        shape: of one row, without the batch; None in it is a size that is open, such as the length of sequences: ``(None, 6)``.
         batch_size: None (the default) for any.
         dtype: by default ``floatx()``.
         name: of the input.
@@ -196,6 +196,17 @@ class Connected(Layer):
             if given is not None:
                 masks.attach(x, given)
         return self._network.run(inputs)
+
+    def _open_axes(self, numbers: Any) -> set[tuple[int, int]]:
+        if self._network is None:
+            return super()._open_axes(numbers)
+        given = numbers.args[0] if isinstance(numbers, Arguments) and numbers.args else numbers
+        try:
+            order = self._network._in_order(given)
+        except ValueError:  # which the capture tells
+            return set()
+        expected = jax.tree.leaves(self._network.inputs)
+        return {(i, a) for i, tensor in zip(order, expected, strict=True) for a, size in enumerate(tensor.shape) if a and size is None}
 
     @Given
     def layers(self) -> list[Layer]:

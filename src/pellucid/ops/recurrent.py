@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from pellucid.core.equation import equation
 from pellucid.errors import ShapeError
+from pellucid.ops import convolution
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Sequences = tuple[Any, Any, Any]  # last output, all outputs or None, last states
@@ -128,7 +129,7 @@ def _of_inputs(x: Any, kernel: Any, bias: Any, factors: Any) -> Any:
 
 
 def _over_steps(factor: Any, x: Any) -> Any:
-    return factor[:, None] if x.ndim > 2 else factor
+    return factor[:, None] if x.ndim > factor.ndim else factor
 
 
 def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
@@ -136,12 +137,12 @@ def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
     return _by_gates(lambda h, factor, kernel: (h if factor is None else h * factor) @ kernel, state, factors, kernel)
 
 
-def _by_gates(product: Callable, x: Any, factors: Any, kernel: Any) -> Any:
-    """One product for all gates, or where each has factors of its own, one for each."""
-    if factors is None or factors.ndim == 2:
+def _by_gates(product: Callable, x: Any, factors: Any, kernel: Any, axis: int = -1) -> Any:
+    """One product for all gates, or where each has factors of its own, one for each; outputs have the gates in one axis."""
+    if factors is None or factors.ndim == kernel.ndim:
         return product(x, factors, kernel)
-    parts = jnp.split(kernel, len(factors), axis=1)
-    return jnp.concatenate([product(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=-1)
+    parts = jnp.split(kernel, len(factors), axis=-1)
+    return jnp.concatenate([product(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=axis)
 
 
 def _simple_rnn(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any, factors: Sequence, *, activation: Callable) -> tuple[Any, Step]:
@@ -201,12 +202,49 @@ def _lstm(
     of_inputs, of_states = factors
 
     def step(x: Any, states: list) -> tuple:
-        h, c = states
-        i, f, candidate, o = jnp.split(x + _of_state(h, recurrent_kernel, of_states), 4, axis=1)
-        c = recurrent_activation(f) * c + recurrent_activation(i) * activation(candidate)
-        return None, [recurrent_activation(o) * activation(c), c]
+        return None, _remembered(x + _of_state(states[0], recurrent_kernel, of_states), states[1], activation, recurrent_activation)
 
     return _of_inputs(inputs, kernel, bias, of_inputs), step
+
+
+def _remembered(gates: Any, c: Any, activation: Callable, recurrent_activation: Callable, axis: int = -1) -> list:
+    """[h, c] after a step of long short-term memory, from its four gates before their activations."""
+    i, f, candidate, o = jnp.split(gates, 4, axis=axis)
+    c = recurrent_activation(f) * c + recurrent_activation(i) * activation(candidate)
+    return [recurrent_activation(o) * activation(c), c]
+
+
+def _conv_lstm(
+    inputs: Any,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    factors: Sequence,
+    *,
+    activation: Callable,
+    recurrent_activation: Callable,
+    data_format: str,
+    **windows: Any,
+) -> tuple[Any, Step]:
+    of_inputs, of_states = factors
+    axis = -1 if data_format == "channels_last" else 1
+
+    def convolved(x: Any, factor: Any, kernel: Any) -> Any:
+        x = x if factor is None else x * _over_steps(factor, x)
+        y = convolution.conv(x.reshape(-1, *x.shape[1 - kernel.ndim :]), kernel, data_format=data_format, **windows)
+        return y.reshape(*x.shape[: 1 - kernel.ndim], *y.shape[1:])
+
+    def again(h: Any, factor: Any, kernel: Any) -> Any:
+        return convolution.conv(h if factor is None else h * factor, kernel, padding="same", data_format=data_format)
+
+    def step(x: Any, states: list) -> tuple:
+        gates = x + _by_gates(again, states[0], of_states, recurrent_kernel, axis)
+        return None, _remembered(gates, states[1], activation, recurrent_activation, axis)
+
+    x = _by_gates(convolved, inputs, of_inputs, kernel, axis if axis < 0 else axis + inputs.ndim - kernel.ndim)
+    if bias is not None:
+        x = x + (bias if axis < 0 else bias.reshape(-1, *(1,) * (kernel.ndim - 2)))
+    return x, step
 
 
 @equation
@@ -327,10 +365,57 @@ def lstm(
     return over_time(step, x, states, mask, **loop)
 
 
+@equation
+def conv_lstm(
+    inputs: Any,
+    states: list,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any = None,
+    mask: Any = None,
+    factors: Sequence = (None, None),
+    *,
+    activation: Callable = jnp.tanh,
+    recurrent_activation: Callable = jax.nn.sigmoid,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str = "channels_last",
+    dilation_rate: Any = 1,
+    **loop: Any,
+) -> Sequences:
+    """``lstm`` with convolutions in the place of both products. That of the states keeps their size.
+
+    Shi et al., "Convolutional LSTM network", NeurIPS 2015, without its peepholes.
+
+    Args:
+        inputs: (batch, time, *space, channels), or with the channels before the space.
+        states: [h, c], (batch, *space, filters) each, of the space that the convolution of the inputs leaves.
+        kernel: (*window, channels, 4 * filters).
+        recurrent_kernel: (*window, filters, 4 * filters).
+        bias: (4 * filters,), or None.
+        mask: (batch, time), True where a step is real; see ``over_time``.
+        factors: of dropout, for x, (4, batch, *space, channels), and for h, likewise; or None.
+        activation: of the candidate and of c.
+        recurrent_activation: of the gates.
+        strides: of the convolution of the inputs, as the next arguments; see ``ops.conv``.
+        padding: "valid" or "same".
+        data_format: "channels_last" or "channels_first".
+        dilation_rate: distance of a window's elements.
+        loop: further arguments of ``over_time``.
+
+    Returns:
+        (last output, all outputs or None, [h, c])
+    """
+    windows = {"strides": strides, "padding": padding, "data_format": data_format, "dilation_rate": dilation_rate}
+    options: dict[str, Any] = {"activation": activation, "recurrent_activation": recurrent_activation, **windows}
+    x, step = _conv_lstm(inputs, kernel, recurrent_kernel, bias, factors, **options)
+    return over_time(step, x, states, mask, **loop)
+
+
 def one_step(sequence: Callable, inputs: Any, states: list, weights: Sequence, factors: Sequence, **options: Any) -> list:
     """The new states after one step of ``simple_rnn``, ``gru`` or ``lstm``, of inputs (batch, d); weights as these take them."""
     x, step = _STEPS[sequence](inputs, *weights, factors, **options)
     return step(x, states)[1]
 
 
-_STEPS: dict[Callable, Callable] = {simple_rnn: _simple_rnn, gru: _gru, lstm: _lstm}
+_STEPS: dict[Callable, Callable] = {simple_rnn: _simple_rnn, gru: _gru, lstm: _lstm, conv_lstm: _conv_lstm}

@@ -46,6 +46,13 @@ TABLE = {
         MASKED,
         mask=MASK,
     ),
+    "ConvLSTM1D": Case(lambda k: k.layers.ConvLSTM1D(2, 3, **WHOLE), normal(2, 3, 5, 2), mask=MASK[:2, :3]),
+    "ConvLSTM2D": Case(lambda k: k.layers.ConvLSTM2D(2, 2, strides=2, go_backwards=True), normal(2, 3, 5, 4, 2)),
+    "ConvLSTM2D, same": Case(
+        lambda k: k.layers.ConvLSTM2D(2, (3, 2), padding="same", use_bias=False, return_sequences=True), normal(2, 3, 4, 3, 1)
+    ),
+    "ConvLSTM2D, dropout": Case(lambda k: k.layers.ConvLSTM2D(2, 2, dropout=0.5, recurrent_dropout=0.5), normal(2, 3, 4, 3, 1), draws=True),
+    "ConvLSTM3D": Case(lambda k: k.layers.ConvLSTM3D(2, 2, dilation_rate=2), normal(1, 2, 4, 3, 3, 1)),
     "Bidirectional": Case(lambda k: k.layers.Bidirectional(k.layers.GRU(2)), SERIES, MASKED, mask=MASK),
     "Bidirectional, sequences": Case(
         lambda k: k.layers.Bidirectional(k.layers.LSTM(2, **WHOLE), merge_mode="sum"), SERIES, MASKED, mask=MASK
@@ -72,6 +79,6 @@ TABLE = {
 
 OFTEN = (
     *("SimpleRNN", "GRU, masked", "LSTM, masked", "SimpleRNNCell", "GRUCell", "LSTMCell", "StackedRNNCells", "RNN"),
-    *("Bidirectional, sequences", "TimeDistributed", "TimeDistributed, statistics"),
+    *("Bidirectional, sequences", "TimeDistributed", "TimeDistributed, statistics", "ConvLSTM1D"),
 )
 CASES = {name: case if name in OFTEN else dataclasses.replace(case, slow=True) for name, case in TABLE.items()}

@@ -1,0 +1,113 @@
+"""Workloads in PyTorch, eager: a module, a loss, an optimizer, and one batch after the other.
+
+A workload is added by an entry in ``MODELS`` and its name in ``models`` of the peer.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.workloads import SEED, Arrays, Data, Workload
+
+
+class Model(NamedTuple):
+    """How a workload is trained.
+
+    Args:
+        make: gives the module, its weights drawn from the distributions that the other peers have.
+        loss: (module, inputs..., target) -> mean loss of a batch.
+        arrays: brings the data into PyTorch's layout and types; done once, before training.
+    """
+
+    make: Callable[[], nn.Module]
+    loss: Callable[..., Any]
+    arrays: Callable[[Arrays], Arrays]
+
+
+class Trainer:
+    """Trains with Adam, as it has been in `compile` of the Keras peers."""
+
+    def __init__(self, workload: Workload, data: Data):
+        torch.manual_seed(SEED)
+        self.model = MODELS[workload.model]
+        self.module = self.model.make()
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-3, eps=1e-7)
+        self.batch_size = workload.batch_size
+        self.training, self.validation = ([torch.from_numpy(a) for a in self.model.arrays(part)] for part in data)
+
+    def fit(self, epochs: int, validate: bool) -> float:
+        for _ in range(epochs):
+            total = torch.zeros(())
+            for batch in self.batches(self.training, shuffle=True):
+                self.optimizer.zero_grad()
+                loss = self.model.loss(self.module, *batch)
+                loss.backward()
+                self.optimizer.step()
+                total += loss.detach() * len(batch[0])
+            if validate:
+                self.evaluate()
+        return float(total) / len(self.training[0])
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        return float(sum(self.model.loss(self.module, *batch) * len(batch[0]) for batch in self.batches(self.validation, shuffle=False)))
+
+    def batches(self, arrays: list, shuffle: bool) -> Any:
+        rows = len(arrays[0])
+        order = torch.randperm(rows) if shuffle else torch.arange(rows)
+        for part in order.split(self.batch_size):
+            yield [a[part] for a in arrays]
+
+    def count_calls(self) -> None:
+        """There is no `call` here."""
+
+
+def as_keras_draws(module: nn.Module) -> nn.Module:
+    """Glorot's uniform distribution for kernels, zeros for biases."""
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+    return module
+
+
+def cnn() -> nn.Module:
+    layers: list[nn.Module] = []
+    for inputs, filters in ((1, 32), (32, 64)):
+        layers += [nn.Conv2d(inputs, filters, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    return as_keras_draws(nn.Sequential(*layers, nn.Flatten(), nn.Linear(5 * 5 * 64, 10)))
+
+
+def crossentropy(module: nn.Module, x: Any, labels: Any) -> Any:
+    return nn.functional.cross_entropy(module(x), labels)
+
+
+class Recurrent(nn.Module):
+    """Two layers GRU, whose recurrent kernels are orthogonal, and an affine map of the last output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.out = nn.GRU(16, 64, num_layers=2, batch_first=True), nn.Linear(64, 1)
+        as_keras_draws(self)
+        for kernel in (self.layers.weight_hh_l0, self.layers.weight_hh_l1):
+            nn.init.orthogonal_(kernel)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layers(x)[0][:, -1])
+
+
+def squared_error(module: nn.Module, x: Any, target: Any) -> Any:
+    return nn.functional.mse_loss(module(x), target)
+
+
+def channels_first(arrays: Arrays) -> Arrays:
+    """Images with the channels before height and width, and labels as PyTorch takes them."""
+    x, labels = arrays
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)), labels.astype(np.int64)
+
+
+MODELS = {"cnn": Model(cnn, crossentropy, channels_first), "gru": Model(Recurrent, squared_error, lambda arrays: arrays)}
