@@ -134,6 +134,8 @@ class Layer(Described):
         autocast: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
         name: str | None = None,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
@@ -146,8 +148,12 @@ class Layer(Described):
             autocast: whether ``call`` of a layer of mixed precision reads it as the type that it computes in, if it is trained.
             regularizer: name or callable: the penalty on it that is added to the loss; see ``pellucid.regularizers``.
             constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
+            aggregation: accepted for Keras's sake: one program computes on all devices, whose values need no joining.
+            overwrite_with_gradient: False; in Keras True is for the scales of quantized layers.
             name: last part of its path.
         """
+        if overwrite_with_gradient:
+            raise NotImplementedError("add_weight: overwrite_with_gradient=True; expected False: there are no quantized layers here.")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
         if any(not isinstance(d, int | np.integer) or d < 0 for d in shape):
