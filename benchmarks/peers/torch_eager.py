@@ -125,6 +125,24 @@ def crossentropy(module: nn.Module, x: Any, labels: Any) -> Any:
     return nn.functional.cross_entropy(module(x), labels)
 
 
+class Recurrent(nn.Module):
+    """Two layers GRU, whose recurrent kernels are orthogonal, and an affine map of the last output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.out = nn.GRU(16, 64, num_layers=2, batch_first=True), nn.Linear(64, 1)
+        as_keras_draws(self)
+        for kernel in (self.layers.weight_hh_l0, self.layers.weight_hh_l1):
+            nn.init.orthogonal_(kernel)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layers(x)[0][:, -1])
+
+
+def squared_error(module: nn.Module, x: Any, target: Any) -> Any:
+    return nn.functional.mse_loss(module(x), target)
+
+
 def channels_first(arrays: Arrays) -> Arrays:
     """Images with the channels before height and width, and labels as PyTorch takes them."""
     x, labels = arrays
@@ -133,5 +151,6 @@ def channels_first(arrays: Arrays) -> Arrays:
 
 MODELS = {
     "cnn": Model(cnn, crossentropy, channels_first),
+    "gru": Model(Recurrent, squared_error, lambda arrays: arrays),
     "transformer": Model(transformer, crossentropy, lambda arrays: tuple(a.astype(np.int64) for a in arrays)),
 }

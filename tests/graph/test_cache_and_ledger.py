@@ -235,7 +235,7 @@ def test_shapes_are_given_in_any_structure(given, expected):
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "words"), [((3, None, 4), ValueError, "None in another place"), ("abc", TypeError, "input_shape='abc'; expected")]
+    ("given", "error", "words"), [((None, -1, 4), ValueError, "which holds -1"), ("abc", TypeError, "input_shape='abc'; expected")]
 )
 def test_what_is_no_shape_is_refused(given, error, words):
     with pytest.raises(error, match=words):

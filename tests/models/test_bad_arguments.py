@@ -55,7 +55,6 @@ SHAPES = {
     "a size that is not whole": ((None, 3.5), ValueError, "shape (None, 3.5), which holds 3.5; expected whole numbers, and None"),
     "a negative size": ((None, -3), ValueError, "shape (None, -3), which holds -3"),
     "a truth value": ((None, True), ValueError, "shape (None, True), which holds True"),
-    "two unknown sizes": ((None, None), ValueError, "shape (None, None), which has None in another place than the first"),
     "no axis": ((), ValueError, "shape (), which has no axis for the rows; expected one such as (None, 3)"),
     "a scalar": (np.float32(1), ValueError, "holds single numbers only; expected arrays with the rows first"),
     "nothing": ([], ValueError, "holds no array; expected arrays with the rows first"),
@@ -293,7 +292,6 @@ def test_a_value_that_is_traced_is_no_data():
         ({"shape": (3.5,)}, "has shape (None, 3.5), which holds 3.5"),
         ({"shape": (-3,)}, "has shape (None, -3), which holds -3"),
         ({"shape": (3,), "batch_size": "8"}, "has shape ('8', 3), which holds '8'"),
-        ({"shape": (None, 3)}, "which has None in another place than the first"),
         ({"shape": (3,), "name": 3}, "Input: name=3; expected a text."),
     ],
 )

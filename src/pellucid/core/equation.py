@@ -46,9 +46,17 @@ class Call:
         """The outputs as a list."""
         return jax.tree.leaves(self.run(*arrays))
 
+    def at(self, concrete: Callable[[Any], Any]) -> Call:
+        """The same with sizes of arrays among the options, such as ``x.shape[1]``, evaluated."""
+        sizes = {i: concrete(o) for i, o in self.options.items() if isinstance(o, jax_compat.SymbolicSize)}
+        return Call(self.function, self.tree, {**self.options, **sizes}, self.count) if sizes else self
+
+    def _told(self) -> dict[int, Any]:
+        """The options, with symbolic sizes as texts: those of two captures cannot be compared themselves."""
+        return {i: str(o) if isinstance(o, jax_compat.SymbolicSize) else o for i, o in self.options.items()}
+
     def __eq__(self, other: object) -> bool:
-        mine = (self.function, self.tree, self.options)
-        return isinstance(other, Call) and mine == (other.function, other.tree, other.options)
+        return isinstance(other, Call) and (self.function, self.tree, self._told()) == (other.function, other.tree, other._told())
 
     def __hash__(self) -> int:
         return hash((self.function, self.tree))
@@ -90,15 +98,16 @@ def _bind(call: Call, arrays: Sequence[Any]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(shape), outputs)
 
 
-def call_again(eqn: Any, arrays: Sequence[Any], stays_open: bool) -> list[Any]:
+def call_again(eqn: Any, arrays: Sequence[Any], concrete: Callable[[Any], Any], stays_open: bool) -> list[Any]:
     """What an equation of such a call gives for other arrays, in its own scope.
 
     Args:
         eqn: the equation.
         arrays: of the sizes that are known now.
+        concrete: gives the value of a size that was symbolic.
         stays_open: whether they are symbolic: then it is an equation of another capture.
     """
-    call = eqn.params["call"]
+    call = eqn.params["call"].at(concrete)
     with jax_compat.in_scope_of(eqn):
         return jax.tree.leaves(_bind(call, arrays)) if stays_open else call.flat(*arrays)
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 try:
     from jax._src import core, dtypes, source_info_util
@@ -113,10 +114,34 @@ def evaluate_size(size: Any, sizes: dict[str, Any]) -> Any:
     return found if isinstance(found, SymbolicSize) else int(found)
 
 
+def symbols(names: Sequence[str]) -> dict[Any, Any]:
+    """Symbolic sizes by name, of a scope of their own."""
+    return dict(zip(names, export.symbolic_shape(", ".join(names)), strict=True)) if names else {}
+
+
 @functools.cache
+def _scope() -> Any:
+    """Of the symbolic sizes outside captures: one for all, as sizes of different scopes cannot meet."""
+    return export.SymbolicScope()
+
+
+@functools.cache
+def open_symbol(expression: str) -> Any:
+    """A symbolic size outside captures, such as ``"batch"`` or ``"2*length"``."""
+    return export.symbolic_shape(expression, scope=_scope())[0]
+
+
 def batch_symbol() -> Any:
-    """The symbolic size of the batch outside captures: one for all, as sizes of different scopes cannot meet."""
-    return jax.export.symbolic_shape("batch")[0]
+    """The symbolic size of the batch outside captures."""
+    return open_symbol("batch")
+
+
+def symbols_in(size: Any) -> dict[str, Any]:
+    """The symbols of a size, as symbolic sizes by name."""
+    if not isinstance(size, SymbolicSize):
+        return {}
+    names = list(size._get_vars())
+    return dict(zip(names, export.symbolic_shape(", ".join(names), scope=size.scope), strict=True))
 
 
 def symbols_of(size: Any) -> set[str]:

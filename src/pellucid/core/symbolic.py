@@ -57,7 +57,7 @@ class Step:
 
     def give(self, tree: Any, avals: Sequence[Any]) -> Any:
         """Makes the outputs: symbolic tensors in a structure, with the shapes and data types of abstract values."""
-        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(open_shape(a.shape), a.dtype, self) for a in avals])
+        self.outputs = jax.tree.unflatten(tree, [SymbolicTensor(a.shape, a.dtype, self) for a in avals])
         return self.outputs
 
 
@@ -89,16 +89,31 @@ class Steps:
 
 
 class SymbolicTensor:
-    """A value that does not exist yet: it has a shape, with None for the batch, and a data type.
+    """A value that does not exist yet: it has a shape, with None for the batch and other open sizes, and a data type.
 
     Layers, the functions of ``pellucid.ops`` and plain operators take it. What they give is symbolic, too.
+
+    Args:
+        shape: numbers, and None or a symbolic size for what is open. Open sizes of inputs are the same in the same axis.
+        dtype: data type.
+        step: that makes it, None for an input.
+        name: of an input.
     """
 
     exist = False  # most programs make none, and need not look for them in every call
 
-    def __init__(self, shape: tuple, dtype: Any, step: Step | None = None, name: str | None = None):
+    def __init__(self, shape: tuple, dtype: Any = "float32", step: Step | None = None, name: str | None = None):
         SymbolicTensor.exist = True
-        self.shape, self.dtype, self.step, self.name = tuple(shape), jax.dtypes.canonicalize_dtype(dtype), step, name
+        self.sizes = tuple(_symbol_of(axis) if size is None else size for axis, size in enumerate(shape))
+        self.shape = tuple(None if isinstance(size, jax_compat.SymbolicSize) else size for size in self.sizes)
+        self.dtype, self.step, self.name = jax.dtypes.canonicalize_dtype(dtype), step, name
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "sizes": tuple(size if isinstance(size, int) else str(size) for size in self.sizes)}
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        sizes = tuple(jax_compat.open_symbol(size) if isinstance(size, str) else size for size in given["sizes"])
+        vars(self).update(given, sizes=sizes)
 
     @property
     def ndim(self) -> int:
@@ -213,10 +228,14 @@ def tensors_of_shapes(shapes: Any, dtype: Any) -> Any:
 
 
 def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:
-    """Shape and data type of a symbolic tensor for JAX, with a symbolic size for the batch."""
-    return jax.ShapeDtypeStruct(tuple(jax_compat.batch_symbol() if d is None else d for d in tensor.shape), tensor.dtype)
+    """Shape and data type of a symbolic tensor for JAX, with symbols for the batch and other open sizes."""
+    return jax.ShapeDtypeStruct(tensor.sizes, tensor.dtype)
 
 
 def open_shape(shape: tuple) -> tuple:
-    """A shape with None in place of a symbolic size."""
+    """A shape with None in place of a symbolic size, which may be of a capture."""
     return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)
+
+
+def _symbol_of(axis: int) -> Any:
+    return jax_compat.open_symbol("batch" if axis == 0 else "length" if axis == 1 else f"length_{axis}")

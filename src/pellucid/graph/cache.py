@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
+from collections.abc import Container
 from typing import Any
 
 import jax
@@ -15,12 +16,13 @@ from pellucid.core.last_used import LastUsed
 from pellucid.core.layer import Layer
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureBudgetError
-from pellucid.graph.capture import Capture, capture_layer, lock, signature_of
-from pellucid.graph.diff import signature_difference
-from pellucid.graph.graph import BATCH, Graph, Signature
+from pellucid.graph.capture import Capture, capture_layer, lock
+from pellucid.graph.diff import lengths_difference, signature_difference
+from pellucid.graph.graph import Graph
 from pellucid.graph.guards import Guard, VariableGuard
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.same import same
+from pellucid.graph.signature import BATCH, Open, Signature, axes_of_lengths, signature_of
 
 KEPT = 32  # graphs of a model; those that were used last
 _REMEMBERED = 256  # graphs that were dropped or of no use, and why: told when one is captured again
@@ -56,7 +58,11 @@ class GraphCache:
         self._signature: Signature | None = None  # of the last capture
         self._used: dict[Graph, int] = {}
         self._clock = itertools.count()
-        self._refused: LastUsed[tuple, str] = LastUsed(_REMEMBERED)  # signatures whose symbolic graph was of no use, and why
+        # signatures whose symbolic graph was of no use, with the sizes that must be numbers, and why
+        self._refused: LastUsed[tuple, tuple[frozenset[str], str]] = LastUsed(_REMEMBERED)
+        self._lengths: LastUsed[tuple, tuple[Signature, Signature]] = LastUsed(
+            _REMEMBERED
+        )  # of each kind the last, in numbers and in names
         self._dropped: LastUsed[tuple, tuple[Reason, str]] = LastUsed(_REMEMBERED)
 
     @property
@@ -64,15 +70,16 @@ class GraphCache:
         """The newest graph."""
         return self.graphs[-1] if self.graphs else None
 
-    def graph_for(self, inputs: Any, batch_size: int | None, training: bool, caller: str, warn: bool = True) -> Graph:
+    def graph_for(self, inputs: Any, batch_size: int | None, training: bool, caller: str, warn: bool = True, opens: bool = True) -> Graph:
         """The graph that serves inputs of these types at this batch size and mode. Captures only where none does.
 
         Args:
-            inputs: structure of arrays or ``ShapeDtypeStruct``s.
+            inputs: structure of arrays or ``ShapeDtypeStruct``s; a size that is ``Open`` is a symbol in a capture.
             batch_size: the present size of the first axes.
             training: the present mode.
             caller: who asks, for the ledger.
             warn: whether side effects are worth a warning: not where steps run eagerly and repeat them.
+            opens: whether a size that was another one in the last capture is open from now on.
 
         Raises:
             CaptureBudgetError: where ``compile(max_captures=…)`` allows no further capture. Nothing has changed then.
@@ -84,7 +91,7 @@ class GraphCache:
             return found
         with lock:  # another thread may have captured it in the meantime
             found = self._find(signature, batch_size, training)
-            return found if found is not None else self._capture(inputs, signature, batch_size, training, caller, warn)
+            return found if found is not None else self._capture(inputs, signature, batch_size, training, caller, warn, opens)
 
     def run(self, inputs: Any, training: Any, paths: list[str] | None, caller: str) -> Any:
         """The outputs for inputs. In the capture of another model the equations become part of that one, and so do the losses."""
@@ -104,24 +111,25 @@ class GraphCache:
         first = next((leaf.shape[0] for leaf in jax.tree.leaves(inputs) if getattr(leaf, "shape", ())), None)
         sizes = {} if capture is None else capture.sizes
         specs = jax.tree.map(lambda leaf: _at_sizes(leaf, sizes), inputs)
-        size = None if first is None else jax_compat.evaluate_size(first, sizes)
+        size = None if first is None else _present(first, sizes)
         now = training.now if isinstance(training, TrainingFlag) else bool(training)
-        whole = self.graph_for(specs, size, now, caller)
+        whole = self.graph_for(specs, size, now, caller, opens=capture is None)
         if isinstance(training, TrainingFlag) and whole.training is not None:
             training.on_branch(whole.training_place)
             training = training.now
         graph = whole if paths is None else whole.restricted(paths)
         if capture is not None:
-            capture.replayed(whole, graph.calls, first)
+            capture.replayed(whole, graph.calls, {**whole.sizes_of(inputs), BATCH: first})
         outputs, losses = graph.run(inputs, training, first)
         if capture is not None:
             capture.losses_replayed(self.layer, losses)
         return outputs, losses
 
     def refuse(self, graph: Graph, why: str) -> None:
-        """Gives up a symbolic graph that cannot be made concrete: the next capture is for one batch size alone."""
+        """Gives up a symbolic graph that cannot be made concrete: the next capture is for its sizes alone."""
         with lock:
-            self._refused.put((graph.signature.tree, graph.signature.leaves), f"its graph cannot be made concrete ({why})")
+            names = frozenset([BATCH, *graph.signature.lengths])
+            self._refused.put((graph.signature.tree, graph.signature.leaves), (names, f"its graph cannot be made concrete ({why})"))
             self._keep([g for g in self.graphs if g is not graph])
 
     def drop(self, graph: Graph, why: str) -> None:
@@ -135,20 +143,43 @@ class GraphCache:
         return not graph.guards.changes(contents)
 
     def _find(self, signature: Signature, batch_size: int | None, training: bool) -> Graph | None:
-        sizes = {} if batch_size is None else {BATCH: batch_size}
-        for graph in reversed(self.graphs):
-            if graph.serves(signature, sizes, training) and self.is_current(graph):
+        """Of several graphs that serve, the one with the fewest open sizes: its programs were there first."""
+        for graph in sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths)):
+            if graph.serves(signature, batch_size, training) and self.is_current(graph):
                 self._used[graph] = next(self._clock)
                 return graph
         return None
 
+    def _opened(self, signature: Signature, opens: bool) -> tuple[Signature, str]:
+        """A signature with names for the open sizes; and why, where these are others than before."""
+        if not opens:
+            return signature.opened(()), ""
+        declared = self.layer._open_axes(jax.tree.unflatten(signature.tree, range(len(signature.leaves))))
+        last = self._lengths.get(signature.kind)
+        if last is None:
+            return signature.opened(declared), ""
+        before, names = last
+        if names.sizes_in(signature) is not None:
+            return names, ""
+        known = {
+            (i, a) for i, (shape, _) in enumerate(names.leaves) for a, d in enumerate(shape) if shape != "value" and isinstance(d, str)
+        }
+        more = axes_of_lengths(before, signature, {d for v in self.layer.weights for d in v.shape})
+        opened = signature.opened(known | more | declared)
+        return opened, lengths_difference(before, signature, opened) if opened.lengths else ""
+
     # ---- Capturing ----
 
-    def _capture(self, inputs: Any, signature: Signature, batch_size: int | None, training: bool, caller: str, warn: bool) -> Graph:
-        reason, why = self._why(signature, batch_size, training)
+    def _capture(
+        self, inputs: Any, given: Signature, batch_size: int | None, training: bool, caller: str, warn: bool, opens: bool
+    ) -> Graph:
+        signature, other_lengths = self._opened(given, opens)
+        sizes = {**({} if batch_size is None else {BATCH: batch_size}), **(signature.sizes_in(given) or {})}
+        reason, why = self._why(signature, sizes, training, other_lengths)
         sentence = self._begins(reason, why)
         self._check_budget(sentence)
         kind, place = (signature.tree, signature.leaves), user_place(sys._getframe(2))
+        fixed = (self._refused.get(kind) or (frozenset[str](), ""))[0]
         strict = warn and self.on_side_effect == "error"
         started, weights = time.perf_counter(), len(self.layer.weights)
 
@@ -156,17 +187,19 @@ class GraphCache:
             run = Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place, of=self.of)
             return self.ledger.add(run)
 
-        def refused(at: Place | None, what: str, seconds: float) -> None:
+        def refused(at: Place | None, what: str, seconds: float, names: frozenset[str]) -> None:
             nonlocal reason, sentence
-            self._refused.put(kind, needs := f"{at} needs to know the size")
-            enter(f"{sentence}, but a symbolic batch was refused at {at} ({what})", training, seconds, "refused")
+            self._refused.put(kind, (names, needs := f"{at} needs to know the size"))
+            symbol = "batch" if BATCH in names else "length"
+            enter(f"{sentence}, but a symbolic {symbol} was refused at {at} ({what})", training, seconds, "refused")
             self._captured += 1
-            reason, sentence = Reason.CONCRETE, f"captured once more for batches of {batch_size}, because {needs}"
+            reason, sentence = Reason.CONCRETE, f"captured once more for {told_sizes(names, sizes)}, because {needs}"
             self._check_budget(sentence)
 
         try:
+            guessed = bool(other_lengths) or (opens and signature.lengths != given.opened(()).lengths)
             graph, about = capture_layer(
-                self.layer, inputs, batch_size, training, kind not in self._refused, refused, strict, self.of == "call"
+                self.layer, inputs, batch_size, training, signature, fixed, refused, strict, self.of == "call", guessed
             )
         except CaptureBudgetError:
             raise
@@ -182,6 +215,8 @@ class GraphCache:
         run = enter(sentence, graph.training, about.seconds)
         run.effects, run.graph = tuple(about.effects.found.values()), graph
         self._captured += 1
+        if opens:
+            self._lengths.put(given.kind, (given, signature))
         self._keep([g for g in self.graphs if g is not graph], graph)
         if warn and self.on_side_effect == "warn":
             about.effects.warn(self._told)
@@ -237,13 +272,13 @@ class GraphCache:
         again = "a second time" if reason is Reason.TRAINING and self._captured == 1 else "again"
         return f"captured {again} {'for' if reason is Reason.CONCRETE else 'because'} {why}"
 
-    def _why(self, signature: Signature, batch_size: int | None, training: bool) -> tuple[Reason, str]:
+    def _why(self, signature: Signature, sizes: dict[str, int], training: bool, other_lengths: str) -> tuple[Reason, str]:
         refused = self._refused.get((signature.tree, signature.leaves))
         if refused is not None:
-            return Reason.CONCRETE, f"batches of {batch_size} alone, because {refused}"
-        sizes = {} if batch_size is None else {BATCH: batch_size}
+            return Reason.CONCRETE, f"{told_sizes(refused[0], sizes)} alone, because {refused[1]}"
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
-        graph = next((g for g in reversed(same) if g.serves(signature, sizes, training)), same[-1] if same else None)
+        fits = (g for g in reversed(same) if g.holds(sizes) and g.training in (None, training))
+        graph = next(fits, same[-1] if same else None)
         changed = graph.guards.changes() if graph is not None else []
         if changed:
             return Reason.ATTRIBUTE, _changes(changed)
@@ -255,11 +290,18 @@ class GraphCache:
         if self._signature is None:
             return Reason.FIRST, ""
         if graph is None:
-            return Reason.INPUTS, signature_difference(self._signature, signature)
+            return (Reason.LENGTH, other_lengths) if other_lengths else (Reason.INPUTS, signature_difference(self._signature, signature))
         if graph.training is not None and graph.training != training:
             return Reason.TRAINING, f"`call` branches on `training` at {graph.training_place}, and training is {training} now"
         failed = next(g for g in graph.size_guards if not g.holds(sizes))
-        return Reason.SIZE, f"`call` asks {failed}, which has another answer for a batch of {batch_size}"
+        now = told_sizes(failed.names, sizes, "a batch")
+        return Reason.SIZE, f"`call` asks {failed}, which has another answer for {now}"
+
+
+def told_sizes(names: Container[str], sizes: dict[str, int], batch: str = "batches") -> str:
+    """``batches of 32 and length 12``: the values of some open sizes."""
+    told = [f"{batch} of {sizes.get(BATCH)}"] if BATCH in names else []
+    return " and ".join([*told, *(f"{name.replace('_', ' ')} {size}" for name, size in sizes.items() if name != BATCH and name in names)])
 
 
 def _changes(changed: list[Guard]) -> str:
@@ -275,4 +317,10 @@ def _closest(changed: list[Guard]) -> list[Guard]:
 def _at_sizes(leaf: Any, sizes: dict[str, int]) -> Any:
     if not hasattr(leaf, "shape"):
         return leaf
-    return jax.ShapeDtypeStruct(tuple(jax_compat.evaluate_size(d, sizes) for d in leaf.shape), leaf.dtype)
+    return jax.ShapeDtypeStruct(tuple(_present(d, sizes) for d in leaf.shape), leaf.dtype)
+
+
+def _present(size: Any, sizes: dict[str, int]) -> int:
+    """What a size of the capture around is at present; where it is symbolic, it is open here."""
+    now = jax_compat.evaluate_size(size, sizes)
+    return Open(now, size) if isinstance(size, jax_compat.SymbolicSize) else now

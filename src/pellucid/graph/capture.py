@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import export
 from jax.ad_checkpoint import checkpoint_name
 
 from pellucid.core import jax_compat, masks, naming, seeds
@@ -25,9 +25,10 @@ from pellucid.core.layer import Layer, not_building, training_context
 from pellucid.core.mode import TrainingFlag
 from pellucid.errors import CaptureError
 from pellucid.graph import effects, guards, source
-from pellucid.graph.graph import BATCH, Arguments, Graph, Signature, SizeGuard, Value, is_none
+from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import specs_of_inputs
 from pellucid.graph.nodes import MASK, Node, spec_of
+from pellucid.graph.signature import BATCH, Signature, SizeGuard, signature_of
 
 lock = threading.RLock()  # one capture at a time: hooks are process-wide, captures are short
 
@@ -90,17 +91,16 @@ class Capture:
         finally:
             self._stack.pop()
 
-    def replayed(self, graph: Graph, calls: list[Node], size: Any) -> None:
+    def replayed(self, graph: Graph, calls: list[Node], sizes: dict[str, Any]) -> None:
         """Equations of a graph become part of this capture: so do layer calls, under the layer that runs it, and its guards.
 
         Args:
             graph: of the other model.
             calls: of its layers that are in use.
-            size: the present batch, symbolic or not, in terms of this capture's own.
+            sizes: the present values of its open sizes, symbolic or not, in terms of this capture's own.
         """
         self.used.append(graph)
-        if isinstance(size, jax_compat.SymbolicSize):
-            self.size_guards += [guard.of(size) for guard in graph.size_guards]
+        self.size_guards += [asked for guard in graph.size_guards if (asked := guard.of(sizes)) is not None]
         outer = self._stack[-1][1] if self._stack else ""
         for node in calls:
             path, parent = (f"{outer}/{p}".strip("/") for p in (node.path, node.parent))
@@ -168,26 +168,13 @@ class Capture:
         if any(not isinstance(o, jax_compat.SymbolicSize | int | float | np.number) for o in others):
             return NotImplemented
         guard = SizeGuard(size, operator, others, None, jax_compat.user_place(frame))
-        guard = SizeGuard(size, operator, others, guard._ask(self.sizes), guard.place)
+        guard = SizeGuard(size, operator, others, guard.ask(self.sizes), guard.place)
         self.size_guards.append(guard)
         return guard.answer
 
 
 def _asker() -> Any:
     return sys._getframe(3)
-
-
-def signature_of(inputs: Any, batch_size: int | None) -> Signature:
-    """The signature of inputs: a first axis of the batch's size is the batch, one of another size is what it is."""
-    leaves, tree = jax.tree.flatten(inputs, is_leaf=is_none)
-    return Signature(tree, tuple(_leaf(x, batch_size) for x in leaves))
-
-
-def _leaf(x: Any, batch_size: int | None) -> tuple:
-    if not hasattr(x, "shape"):
-        return "value", Value(x, type(x), str(x) if isinstance(x, float | complex) else "")
-    shape = tuple(x.shape)
-    return ((None, *shape[1:]) if shape and (batch_size is None or shape[0] == batch_size) else shape), jnp.dtype(x.dtype).name
 
 
 @dataclasses.dataclass
@@ -198,7 +185,7 @@ class About:
     seconds: float
 
 
-Refused = Callable[[jax_compat.Place | None, str, float], None]
+Refused = Callable[[jax_compat.Place | None, str, float, frozenset[str]], None]
 
 
 def capture_layer(
@@ -206,10 +193,12 @@ def capture_layer(
     inputs: Any,
     batch_size: int | None,
     training: bool,
-    symbolic: bool = True,
+    signature: Signature | None = None,
+    fixed: frozenset[str] = frozenset(),
     refused: Refused | None = None,
     strict: bool = False,
     of_call: bool = True,
+    guessed: bool = False,
 ) -> tuple[Graph, About]:
     """Runs ``call`` of a layer once and returns its graph.
 
@@ -217,10 +206,13 @@ def capture_layer(
         inputs: structure of arrays or ``ShapeDtypeStruct``s; the first axis of each is the batch.
         batch_size: the present size, which answers questions such as ``x.shape[0] == 1``.
         training: the present mode, which answers a Python ``if training``.
-        symbolic: whether to try a symbolic batch first: not where one was refused before.
-        refused: is told where and how a symbolic batch was refused, and the seconds of that run, before ``call`` runs again.
+        signature: of the inputs, with names for the sizes that shall be symbols; by default the batch is, and what is open by itself.
+        fixed: names of sizes that were refused before, the batch or a length: they are numbers.
+        refused: is told where and how symbols were refused, the seconds of that run and the names that become numbers, before ``call``
+            runs again.
         strict: whether a side effect is an error.
         of_call: False for a step of the user's own, in which models are used by their graphs.
+        guessed: whether the lengths are symbols because data of other lengths came: then any error may be about them.
 
     Raises:
         whatever ``call`` raises. No layer is left half-built then.
@@ -232,32 +224,46 @@ def capture_layer(
                 f"`call` of {type(layer).__name__} {layer.path!r} asks for its own graph (capture, predict, fit …), which would run "
                 "`call` again, without end. Use the layers in `call`, and ask for the graph outside of it."
             )
-        signature = signature_of(inputs, batch_size)
-        fixed = dataclasses.replace(signature, batch_size=batch_size)
-        started = time.perf_counter()
-        if not symbolic:
-            graph, seen = _attempt(layer, fixed, batch_size, training, strict, of_call)
-            return graph, About(seen, time.perf_counter() - started)
-        try:
-            graph, seen = _attempt(layer, signature, batch_size, training, strict, of_call)
-            return graph, About(seen, time.perf_counter() - started)
-        except Exception as error:
-            if batch_size is None or not _may_be_about_sizes(error):
-                raise
-            place, message = jax_compat.user_place(None, error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
-        again = time.perf_counter()
-        if refused is not None:
-            refused(place, message, again - started)
-        graph, seen = _attempt(layer, fixed, batch_size, training, strict, of_call)
-        return graph, About(seen, time.perf_counter() - again)
+        present = signature_of(inputs, batch_size)
+        signature = present.opened(()) if signature is None else signature
+        sizes = {BATCH: 32 if batch_size is None else batch_size, **{k: int(v) for k, v in (signature.sizes_in(present) or {}).items()}}
+        tried = [fixed]
+        while True:
+            started = time.perf_counter()
+            try:
+                graph, seen = _attempt(layer, signature.fixed(tried[-1], sizes), sizes, training, strict, of_call)
+                return graph, About(seen, time.perf_counter() - started)
+            except Exception as error:
+                lengths = frozenset(signature.lengths) - fixed
+                batch = frozenset({BATCH} if batch_size is not None and BATCH not in fixed else ())
+                more = _alone(error, lengths, batch, guessed and len(tried) == 1, tried)
+                if more is None:
+                    raise
+                place, message = jax_compat.user_place(None, error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
+            tried.append(more)
+            if refused is not None:
+                refused(place, message, time.perf_counter() - started, more)
+
+
+def _alone(
+    error: Exception, lengths: frozenset[str], batch: frozenset[str], guessed: bool, tried: list[frozenset[str]]
+) -> frozenset[str] | None:
+    """Which open sizes are numbers in the next attempt, after an error: those that it names, or else the lengths, then the batch."""
+    if isinstance(error, CaptureError) or not (_may_be_about_sizes(error) or (guessed and lengths)):
+        return None
+    named = {word for word in re.findall(r"[a-z_0-9]+", str(error)) if word in lengths | batch}
+    options = [batch, lengths | batch] if named == batch else [lengths, batch, lengths | batch]
+    return next((o | tried[0] for o in options if o and o | tried[0] not in tried), None)
 
 
 def _attempt(
-    layer: Layer, signature: Signature, batch_size: int | None, training: bool, strict: bool, of_call: bool
+    layer: Layer, signature: Signature, sizes: dict[str, int], training: bool, strict: bool, of_call: bool
 ) -> tuple[Graph, effects.Effects]:
-    symbol = export.symbolic_shape(BATCH)[0] if signature.batch_size is None else signature.batch_size
-    specs = [jax.ShapeDtypeStruct((symbol, *s[1:]) if s and s[0] is None else s, dtype) for s, dtype in signature.leaves if s != "value"]
-    capture = Capture({BATCH: 32 if batch_size is None else batch_size}, training, of_call)
+    symbols = jax_compat.symbols([*([BATCH] if signature.batch_size is None else []), *signature.lengths])
+    symbols = {**symbols, None: symbols.get(BATCH, signature.batch_size)}
+    shapes = [(tuple(symbols.get(d, d) for d in shape), dtype) for shape, dtype in signature.leaves if shape != "value"]
+    specs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
+    capture = Capture(sizes, training, of_call)
     seen = effects.Effects(layer, layer.name if not of_call else "call")
     flag = TrainingFlag(training, capture.on_branch, seen.tells_a_bool) if of_call else None  # a step says which mode a model runs in
 
@@ -295,6 +301,7 @@ def _attempt(
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
         training_place=capture.training_place,
+        present=sizes,
         looked_too_early=capture.looked_too_early(),
     )
     return graph, seen

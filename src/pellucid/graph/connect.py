@@ -10,36 +10,62 @@ import jax
 from pellucid.core import frame, jax_compat, masks
 from pellucid.core.hooks import Hooks
 from pellucid.core.layer import Layer, current_training
-from pellucid.core.symbolic import Step, SymbolicTensor, open_shape
+from pellucid.core.symbolic import Step, SymbolicTensor, spec
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import Capture
 from pellucid.graph.graph import Arguments, Graph
+from pellucid.graph.signature import BATCH, Open, arrays_of
 
 
 def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     """The symbolic outputs of a layer. Its weights are made."""
     step = Step(layer, args, kwargs, _run_layer, jax_compat.here())
-    graph = graph_of(layer, Arguments.of(args, kwargs), "connecting layers")
+    inputs = Arguments.of(args, kwargs)
+    graph = graph_of(layer, inputs, "connecting layers")
     layer._state.steps.add(step)
-    outputs = step.give(graph.output_tree, graph.output_avals)
+    avals = outputs_of(graph, inputs)
+    outputs = step.give(graph.output_tree, avals[: graph.output_count])
     leaves = jax.tree.leaves(outputs)
-    for number, aval in zip(graph.masks, graph.mask_avals, strict=True):
-        masks.attach(leaves[number], SymbolicTensor(open_shape(aval.shape), aval.dtype))
+    for number, aval in zip(graph.masks, avals[graph.output_count :], strict=True):
+        masks.attach(leaves[number], SymbolicTensor(aval.shape, aval.dtype))
     return outputs
 
 
 def graph_of(layer: Layer, inputs: Any, caller: str) -> Graph:
     """The graph of a layer for a structure that holds symbolic tensors."""
-    tensors = [leaf for leaf in jax.tree.leaves(inputs) if isinstance(leaf, SymbolicTensor)]
-    fixed = {d for tensor in tensors for d in tensor.shape[1:]} | {t.shape[0] for t in tensors if t.ndim and t.shape[0]}
-    batch = next(n for n in itertools.count(32) if n not in fixed)  # stands for the batch, so that nothing else is taken for it
+    numbers = _numbers(inputs)
+    batch = jax_compat.batch_symbol()
 
     def spec(leaf: Any) -> Any:
         if not isinstance(leaf, SymbolicTensor):
             return leaf
-        return jax.ShapeDtypeStruct(tuple(batch if d is None else d for d in leaf.shape), leaf.dtype)
+        return jax.ShapeDtypeStruct(tuple(Open(numbers[d], d) if d in numbers else d for d in leaf.sizes), leaf.dtype)
 
-    return captures_of(layer).graph_for(jax.tree.map(spec, inputs), batch, False, caller)
+    return captures_of(layer).graph_for(jax.tree.map(spec, inputs), Open(numbers[batch], batch), False, caller, opens=False)
+
+
+def _numbers(inputs: Any) -> dict[Any, int]:
+    """What stands for each open size, so that nothing else is taken for it; the batch comes first."""
+    tensors = [leaf for leaf in jax.tree.leaves(inputs) if isinstance(leaf, SymbolicTensor)]
+    sizes = [d for tensor in tensors for d in tensor.sizes]
+    free = (n for n in itertools.count(32) if n not in {d for d in sizes if isinstance(d, int)})
+    return dict(zip(dict.fromkeys([jax_compat.batch_symbol(), *(d for d in sizes if not isinstance(d, int))]), free, strict=False))
+
+
+def outputs_of(graph: Graph, inputs: Any) -> list[Any]:
+    """Abstract values of the outputs and their masks, in terms of the inputs' sizes: also of a graph that is for some sizes alone."""
+    specs = jax.tree.map(lambda leaf: spec(leaf) if isinstance(leaf, SymbolicTensor) else leaf, inputs)
+    outputs = graph.flat_specs({BATCH: jax_compat.batch_symbol(), **graph.sizes_of(specs)})
+    alone = {
+        size
+        for array, shape in arrays_of(specs, graph.signature)
+        for size, captured in zip(array.shape, shape, strict=True)
+        if isinstance(captured, int) and not isinstance(size, int)
+    }
+    if graph.signature.batch_size is not None:
+        alone.add(jax_compat.batch_symbol())
+    numbers = {number: size for size, number in _numbers(inputs).items() if size in alone}
+    return [jax.ShapeDtypeStruct(tuple(numbers.get(d, int(d)) if isinstance(d, int) else d for d in a.shape), a.dtype) for a in outputs]
 
 
 def _run_layer(step: Step, args: tuple, kwargs: dict) -> Any:

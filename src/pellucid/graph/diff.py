@@ -114,8 +114,8 @@ def diff(before: Graph, now: Graph) -> Difference:
 def signature_changes(before: Signature, now: Signature) -> list[Change]:
     """What the inputs of two captures differ in."""
     if before.tree != now.tree:
-        old, new = _structure(before), _structure(now)
-        return [Change("structure", "inputs", old, new, f"the structure of the inputs is {new}, before {old}")]
+        structures = _structure(before), _structure(now)
+        return [Change("structure", "inputs", *structures, f"the structure of the inputs is {structures[1]}, before {structures[0]}")]
     paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(now.tree, range(len(now.leaves))))[0]
     changes = [
         _leaf_change(_input_name(path), old, new)
@@ -133,6 +133,14 @@ def signature_difference(before: Signature, now: Signature) -> str:
     return " and ".join(c.sentence for c in signature_changes(before, now))
 
 
+def lengths_difference(before: Signature, now: Signature, opened: Signature) -> str:
+    """Why sizes are open from now on, in one clause, of inputs in numbers: ``input 'B' has shape (None, 12, 6), before (None, 10, 6)``."""
+    axes = {a for shape, _ in opened.leaves if shape != "value" for a, size in enumerate(shape) if isinstance(size, str)}
+    told = f"ax{'is' if len(axes) == 1 else 'es'} {' and '.join(map(str, sorted(axes)))}"
+    others = [f"{shape} after {old}" for (old, _), (shape, _) in zip(before.leaves, now.leaves, strict=True) if shape != old]
+    return f"inputs of another length came, {' and '.join(dict.fromkeys(others))}: this is for all lengths of {told}"
+
+
 def _input_name(path: Sequence[Any]) -> str:
     if not path:
         return "the input"
@@ -145,7 +153,7 @@ def _input_name(path: Sequence[Any]) -> str:
 
 def _leaf_change(name: str, old: tuple, new: tuple) -> Change:
     if "value" in (old[0], new[0]):
-        before, now = (_shown(leaf[1]) if leaf[0] == "value" else f"an array of shape {leaf[0]}" for leaf in (old, new))
+        before, now = (_shown(leaf[1]) if leaf[0] == "value" else f"an array of shape {_shape(leaf)}" for leaf in (old, new))
         return Change("value", name, before, now, f"{name} is {now}, before {before}")
     if len(old[0]) != len(new[0]):
         axes = "axis" if len(new[0]) == 1 else "axes"
@@ -153,12 +161,19 @@ def _leaf_change(name: str, old: tuple, new: tuple) -> Change:
         return Change("rank", name, len(old[0]), len(new[0]), sentence)
     if old[0] == new[0]:
         return Change("dtype", name, old[1], new[1], f"{name} has dtype {new[1]}, before {old[1]}")
-    if len(new[0]) > 1 and old[0][:-1] == new[0][:-1]:
-        features = "feature" if new[0][-1] == 1 else "features"
-        sentence = f"{name} has {new[0][-1]} {features}, before {old[0][-1]}"
+    shape, was = _shape(new), _shape(old)
+    if len(shape) > 1 and was[:-1] == shape[:-1] and None not in (was[-1], shape[-1]):
+        features = "feature" if shape[-1] == 1 else "features"
+        sentence = f"{name} has {shape[-1]} {features}, before {was[-1]}"
+    elif was == shape:
+        sentence = f"{name} has other sizes that are equal"
     else:
-        sentence = f"{name} has shape {new[0]}, before {old[0]}"
-    return Change("shape", name, old[0], new[0], sentence + (f", and dtype {new[1]}, before {old[1]}" if old[1] != new[1] else ""))
+        sentence = f"{name} has shape {shape}, before {was}"
+    return Change("shape", name, was, shape, sentence + (f", and dtype {new[1]}, before {old[1]}" if old[1] != new[1] else ""))
+
+
+def _shape(leaf: tuple) -> tuple:
+    return tuple(None if isinstance(d, str) else d for d in leaf[0])
 
 
 def _structure(signature: Signature) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import itertools
 import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -21,20 +22,9 @@ from pellucid.graph.diff import Difference, diff
 from pellucid.graph.guards import Guards
 from pellucid.graph.instantiate import Instantiation, InstantiationError
 from pellucid.graph.nodes import Edge, Node, Walk, is_ours, shape_of, spec_of
+from pellucid.graph.signature import BATCH, Open, Signature, SizeGuard, arrays_of, sizes_of
 
-BATCH = rows.BATCH
 _TOLD = 40  # paths in a message
-
-
-class Value(NamedTuple):
-    """An input that is no array, told from equal ones of another type: 1, 1.0 and True differ, 0.0 and -0.0 too."""
-
-    value: Any
-    type: type
-    text: str
-
-    def __repr__(self) -> str:
-        return repr(self.value)
 
 
 @jax.tree_util.register_dataclass
@@ -63,63 +53,12 @@ class Arguments:
                 masks.attach(leaf, mask)
 
 
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """Structure, shapes and types of inputs: a graph made for one serves all inputs that have it.
-
-    ``leaves`` holds ``(shape, dtype)`` for each array, with None for the batch, and ``("value", Value)`` for anything else.
-    """
-
-    tree: Any
-    leaves: tuple
-    batch_size: int | None = None  # only where the graph holds for this size alone
-
-    def __str__(self) -> str:
-        texts = [f"{tuple(leaf[0])} {leaf[1]}" if leaf[0] != "value" else repr(leaf[1]) for leaf in self.leaves]
-        return str(jax.tree.unflatten(self.tree, [_Text(t) for t in texts]))
-
-
-class _Text(str):
-    def __repr__(self) -> str:
-        return str(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class SizeGuard:
-    """A question that ``call`` asked about the batch size, and the answer that the graph is good for."""
-
-    size: Any
-    operator: str
-    others: tuple
-    answer: Any
-    place: Place | None
-
-    def holds(self, sizes: dict[str, int]) -> bool:
-        return self._ask(sizes) == self.answer
-
-    def _ask(self, sizes: dict[str, int]) -> Any:
-        here, *others = (
-            jax_compat.evaluate_size(s, sizes) if isinstance(s, jax_compat.SymbolicSize) else s for s in (self.size, *self.others)
-        )
-        return getattr(here, self.operator)(*others)
-
-    def of(self, size: Any) -> SizeGuard:
-        """The same question about a batch of another size, which may be symbolic."""
-        inner, *others = (jax_compat.evaluate_size(s, {BATCH: size}) for s in (self.size, *self.others))
-        return dataclasses.replace(self, size=inner, others=tuple(others))
-
-    def __str__(self) -> str:
-        sign = {"__eq__": "==", "__ne__": "!=", "__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}.get(self.operator)
-        asked = f"{self.size} {sign} {self.others[0]}" if sign else f"{self.operator.strip('_')}({self.size})"
-        return f"`{asked}`" + (f" at {self.place}" if self.place else "")
-
-
 @dataclasses.dataclass(eq=False)
 class Graph:
     """One capture of ``call``: nodes, edges, inputs, outputs, and the equations that compute them.
 
-    Calling it computes what ``call`` would, at any batch size and for both values of ``training``, in the trace and frame
-    that are active, without running ``call``.
+    Calling it computes what ``call`` would, at any batch size (and any length that is open) and for both values of ``training``, in
+    the trace and frame that are active, without running ``call``.
     """
 
     layer: Layer
@@ -135,34 +74,35 @@ class Graph:
     size_guards: list[SizeGuard]
     training: bool | None  # the only mode that it is good for, None where it is good for both
     training_place: Place | None = None
+    present: dict[str, int] = dataclasses.field(default_factory=dict)  # what each open size was in the capture
     looked_too_early: str | None = None  # the line of a step of the user's own; see ``Capture.looked_too_early``
 
     # ---- Use ----
 
-    def serves(self, signature: Signature, sizes: dict[str, int], training: bool) -> bool:
-        """Whether the graph is good for these inputs and this mode (attributes apart)."""
-        mine = self.signature
-        if (mine.tree, mine.leaves) != (signature.tree, signature.leaves):
+    def serves(self, signature: Signature, batch_size: int | None, training: bool) -> bool:
+        """Whether the graph is good for inputs of a signature and this mode (attributes apart)."""
+        lengths = self.signature.sizes_in(signature)
+        if lengths is None or (self.training is not None and self.training != training):
             return False
-        if mine.batch_size is not None and mine.batch_size != sizes.get(BATCH):
-            return False
-        if self.training is not None and self.training != training:
-            return False
-        return all(g.holds(sizes) for g in self.size_guards)
+        return self.holds(lengths if batch_size is None else {BATCH: batch_size, **lengths})
+
+    def holds(self, sizes: dict[str, int]) -> bool:
+        """Whether the graph is good for these values of its open sizes."""
+        mine = self.signature.batch_size
+        return mine in (None, sizes.get(BATCH)) and all(g.holds(sizes) for g in self.size_guards)
+
+    def sizes_of(self, inputs: Any) -> dict[str, Any]:
+        """The value of each open size, the batch among them, in inputs that it serves."""
+        return sizes_of(inputs, self.signature)
 
     def run(self, inputs: Any, training: bool, batch_size: int | None = None) -> tuple[Any, list[Any]]:
         """(outputs, losses that ``add_loss`` was given). Writes go to the active frame, or to the variables."""
-        arrays = [
-            leaf for leaf, (kind, _) in zip(jax.tree.leaves(inputs, is_leaf=is_none), self.signature.leaves, strict=True) if kind != "value"
-        ]
-        sizes = {} if batch_size is None else {BATCH: batch_size}
-        for leaf, (shape, _) in zip(arrays, (s for s in self.signature.leaves if s[0] != "value"), strict=True):
-            if shape and shape[0] is None:
-                sizes.setdefault(BATCH, leaf.shape[0])
+        arrays = [leaf for leaf, _ in arrays_of(inputs, self.signature)]
+        sizes = self.sizes_of(inputs) if batch_size is None else {**self.sizes_of(inputs), BATCH: batch_size}
         try:
             values = Instantiation(sizes, training).run(self.jaxpr, arrays)
         except Exception as error:
-            if self.signature.batch_size is not None or not sizes:
+            if not self._is_open or not sizes:
                 raise
             message = str(error).split("\n")[0][:200]
             raise InstantiationError(f"{type(error).__name__}: {message}", self) from error
@@ -174,6 +114,10 @@ class Graph:
             if active_frame() is None or value is not variable.read():  # a branch that does not write hands the old value on
                 variable.assign(value)
         return outputs, losses
+
+    @property
+    def _is_open(self) -> bool:
+        return self.signature.batch_size is None or bool(self.signature.lengths)
 
     def restricted(self, paths: Sequence[str | int]) -> Graph:
         """The part of the graph that gives the values of some nodes, one value (or a tuple of them) for each path.
@@ -264,14 +208,19 @@ class Graph:
             return rows.Coupling("an output's first axis is not the batch")
         return found
 
-    def cost(self, batch_size: int) -> Cost:
-        """Floating-point operations of one run at a batch size."""
-        if batch_size not in self._costs:
-            self._costs[batch_size] = cost(self.jaxpr, {BATCH: batch_size})
-        return self._costs[batch_size]
+    def cost(self, sizes: int | Mapping[str, int]) -> Cost:
+        """Floating-point operations of one run at a batch size, or at open sizes such as ``{"batch": 32, "length": 50}``.
+
+        Sizes that are not given are what they were in the capture.
+        """
+        every = self._every_size(sizes)
+        key = tuple(sorted(every.items()))
+        if key not in self._costs:
+            self._costs[key] = cost(self.jaxpr, every)
+        return self._costs[key]
 
     @functools.cached_property
-    def _costs(self) -> dict[int, Cost]:
+    def _costs(self) -> dict[tuple, Cost]:
         return {}
 
     # ---- What it shows ----
@@ -286,12 +235,13 @@ class Graph:
 
     @property
     def inputs(self) -> Any:
-        """Shapes of the inputs, in their structure, with None for the batch; what is no array stands for itself."""
-        return jax.tree.unflatten(self.signature.tree, [x.value if s == "value" else s for s, x in self.signature.leaves])
+        """Shapes of the inputs, in their structure, with None for the batch and other open sizes; what is no array stands for itself."""
+        shown = zip(self.signature.shapes, self.signature.leaves, strict=True)
+        return jax.tree.unflatten(self.signature.tree, [x.value if s == "value" else s for s, (_, x) in shown])
 
     @property
     def outputs(self) -> Any:
-        """Shapes of the outputs, in their structure, with None for the batch."""
+        """Shapes of the outputs, in their structure, with None for the batch and other open sizes."""
         return jax.tree.unflatten(self.output_tree, [shape_of(v.aval) for v in self._output_vars])
 
     def shapes_without_rows(self) -> list[tuple]:
@@ -307,22 +257,24 @@ class Graph:
                 found.append(shape_of(var.aval))
         return found
 
-    @property
-    def mask_avals(self) -> list[Any]:
-        """Abstract values of the outputs' masks."""
-        before = self.output_count + self.losses
-        return [v.aval for v in parts(self.jaxpr).outvars[before : before + len(self.masks)]]
+    def _every_size(self, given: Any) -> dict[str, Any]:
+        return {**self.present, **(given if isinstance(given, Mapping) else {BATCH: given})}
 
-    @property
-    def output_avals(self) -> list[Any]:
-        """Abstract values of the outputs, flat."""
-        return [v.aval for v in self._output_vars]
+    def output_specs(self, sizes: Any) -> Any:
+        """``ShapeDtypeStruct``s of the outputs at a batch size, or at open sizes by name (see ``cost``), in their structure."""
+        return jax.tree.unflatten(self.output_tree, self.flat_specs(sizes)[: self.output_count])
 
-    def output_specs(self, batch_size: int) -> Any:
-        """``ShapeDtypeStruct``s of the outputs at a batch size, in their structure."""
-        sized = [tuple(batch_size if d is None else d for d in shape_of(a)) for a in self.output_avals]
-        specs = [jax.ShapeDtypeStruct(shape, a.dtype) for shape, a in zip(sized, self.output_avals, strict=True)]
-        return jax.tree.unflatten(self.output_tree, specs)
+    def flat_specs(self, sizes: Any) -> list[jax.ShapeDtypeStruct]:
+        """The same as a list, with those of the outputs' masks at the end."""
+        before, every = self.output_count + self.losses, self._every_size(sizes)
+
+        def evaluated(axis: int, size: Any) -> Any:
+            value = jax_compat.evaluate_size(size, every)
+            return Open(value) if axis and isinstance(size, jax_compat.SymbolicSize) and isinstance(value, int) else value
+
+        variables = (*self._output_vars, *parts(self.jaxpr).outvars[before : before + len(self.masks)])
+        shapes = [tuple(itertools.starmap(evaluated, enumerate(getattr(v.aval, "shape", ())))) for v in variables]
+        return [jax.ShapeDtypeStruct(s, v.aval.dtype) for s, v in zip(shapes, variables, strict=True)]
 
     @functools.cached_property
     def reads(self) -> list[Any]:
@@ -431,8 +383,3 @@ def output_names(outputs: Any, makers: list[str | None]) -> list[str]:
         name = str(key) if isinstance(key, str) else (maker.split("/")[0].split("#")[0] if maker else f"output_{number}")
         names.append(name if name not in names else f"{name}_{number}")
     return names
-
-
-def is_none(leaf: Any) -> bool:
-    """None counts as an input: it is part of the signature."""
-    return leaf is None

@@ -8,16 +8,18 @@ import jax
 import numpy as np
 
 from pellucid.core.arrays import dtype_seen, spec_seen, without_tables
+from pellucid.graph.signature import Open
 
 _ROWS = 32  # stands for the batch, where nothing else does
+_LENGTH = 32  # and for other open sizes
 
 
 def specs_of_inputs(given: Any, dtype: str, where: str, name: str = "inputs") -> Any:
     """``ShapeDtypeStruct``s, of the types that ``fit`` converts data to, in the structure of what is given.
 
     Args:
-        given: array, table, ``ShapeDtypeStruct``, symbolic tensor or shape such as ``(None, 5)``, where None is the batch; or a list,
-            tuple or dict of them.
+        given: array, table, ``ShapeDtypeStruct``, symbolic tensor or shape such as ``(None, 5)``, where None is the batch, and in other
+            places a size that is open; or a list, tuple or dict of them.
         dtype: of what only a shape is given of.
         where: the function that the user called, for messages.
         name: of its argument.
@@ -55,7 +57,7 @@ def rows_of(specs: Any, where: str, name: str = "inputs") -> int:
 def _specs(given: Any, dtype: str, name: str, where: str) -> Any:
     if hasattr(given, "shape") and hasattr(given, "dtype"):
         if given.shape[:1] == (None,):  # a symbolic tensor
-            return jax.ShapeDtypeStruct((_ROWS, *given.shape[1:]), dtype_seen(given.dtype, name, where))
+            return jax.ShapeDtypeStruct(_with_numbers(given.shape), dtype_seen(given.dtype, name, where))
         return spec_seen(given, name, where)
     if isinstance(given, dict):
         return {key: _specs(item, dtype, f"{name}[{key!r}]", where) for key, item in given.items()}
@@ -76,9 +78,15 @@ def _is_size(value: Any) -> bool:
 
 
 def _checked(shape: tuple, name: str, where: str) -> tuple:
-    """A shape with a number for the batch."""
+    """A shape with numbers for the batch and other open sizes."""
     check_shape(shape, f"{where}: {name} has shape {shape}")
-    return tuple(_ROWS if size is None else int(size) for size in shape)
+    return _with_numbers(shape)
+
+
+def _with_numbers(shape: tuple) -> tuple:
+    """Open sizes in the same axis of several inputs, such as those of a sequence and its mask, are taken for the same."""
+    first, *others = shape
+    return _ROWS if first is None else int(first), *(Open(_LENGTH, ("axis", a)) if d is None else int(d) for a, d in enumerate(others, 1))
 
 
 def check_shape(shape: tuple, about: str) -> None:
@@ -88,7 +96,6 @@ def check_shape(shape: tuple, about: str) -> None:
     for size in shape:
         if size is not None and (isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0):
             raise ValueError(
-                f"{about}, which holds {size!r}; expected whole numbers, and None for the batch. Data are given as an array: np.asarray(x)."
+                f"{about}, which holds {size!r}; expected whole numbers, and None for the batch (or a length that is open). Data are "
+                "given as an array: np.asarray(x)."
             )
-    if any(size is None for size in shape[1:]):
-        raise ValueError(f"{about}, which has None in another place than the first; expected one unknown size, the batch.")

@@ -79,7 +79,7 @@ class Instantiation:
         if name == "dim_as_value":
             return [jnp.asarray(self.concrete(eqn.params["dim"]), eqn.outvars[0].aval.dtype)]
         if eqn.primitive is op_p:
-            return self._checked(eqn, call_again(eqn, inputs, self._is_open))
+            return self._checked(eqn, call_again(eqn, inputs, self.concrete, self._is_open))
         if name in ("custom_jvp_call", "custom_vjp_call"):
             with jax_compat.in_scope_of(eqn):
                 return list(self._function(eqn)(*inputs))

@@ -24,10 +24,11 @@ class Reason(enum.Enum):
 
     FIRST = "first"
     INPUTS = "inputs changed"
+    LENGTH = "inputs of another length"
     ATTRIBUTE = "attribute changed"
     TRAINING = "branches on training"
-    SIZE = "asked for the batch size"
-    CONCRETE = "needs a concrete batch size"
+    SIZE = "asked for a size"
+    CONCRETE = "needs a concrete size"
     DROPPED = "graph was dropped"
     EAGER = "run_eagerly"
     USER = "called by the user"
@@ -119,6 +120,7 @@ class Program:
     Attributes:
         purpose: "train", "test" or "predict".
         batch_size: rows of a step.
+        lengths: values of the other sizes that are open in its graph, by name.
         reason: why it was compiled, in words.
         tracing: seconds of Python in which the graph was made concrete and the step built around it.
         lowering: seconds in which the step was lowered for XLA.
@@ -133,6 +135,7 @@ class Program:
     lowering: float = 0.0
     compiling: float = 0.0
     loop: bool = False
+    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def training(self) -> bool:
@@ -212,11 +215,13 @@ class Ledger:
                 del self.runs[: _KEPT // 4]
             return run
 
-    def new_program(self, purpose: str, batch_size: int, reason: str, tracing: float, loop: bool = False) -> Program:
+    def new_program(
+        self, purpose: str, batch_size: int, reason: str, tracing: float, loop: bool = False, lengths: dict[str, int] | None = None
+    ) -> Program:
         """An entry for a program that was traced, to be entered when it is compiled."""
         with self._lock:
             self.seconds["compile"] += tracing
-        return Program(purpose, batch_size, reason, tracing, loop=loop)
+        return Program(purpose, batch_size, reason, tracing, loop=loop, lengths=dict(lengths or {}))
 
     def add_program(self, program: Program, graph: Any = None) -> Program:
         """Enters a compiled program, also in the run that its graph came from."""

@@ -173,7 +173,7 @@ class Walk:
         self.values: dict[str, list[Any]] = {}  # the variables of the jaxpr that a node gives, in order
         self.inputs: list[Node] = []
         self.outputs: list[Node] = []
-        self._sizes = {"batch": 1} if graph.signature.batch_size is None else {}
+        self._sizes = {**graph.present, "batch": 1} if graph.signature.batch_size is None else graph.present
         self._share = 1.0 / (graph.signature.batch_size or 1)
         self._producers: dict[Any, tuple[str, ...]] = {}
         self._given: set[Any] = set()  # what control flow makes and is no state

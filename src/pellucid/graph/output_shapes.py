@@ -15,7 +15,7 @@ from pellucid.core.symbolic import SymbolicTensor, open_shape
 from pellucid.core.tree import Held
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import all_or_nothing
-from pellucid.graph.connect import connect, graph_of
+from pellucid.graph.connect import connect, graph_of, outputs_of
 from pellucid.graph.graph import Arguments
 from pellucid.graph.ledger import Reason, Run
 
@@ -31,8 +31,10 @@ def output_spec(layer: Layer, args: tuple, kwargs: dict) -> Any:
     """
     if not all(inner.built for inner in layer._flatten_layers()):
         return _looked_at(layer, args, kwargs)
-    graph = graph_of(layer, Arguments.of(args, kwargs).alone(), "compute_output_spec")
-    return jax.tree.unflatten(graph.output_tree, [SymbolicTensor(open_shape(a.shape), a.dtype) for a in graph.output_avals])
+    inputs = Arguments.of(args, kwargs).alone()
+    graph = graph_of(layer, inputs, "compute_output_spec")
+    avals = outputs_of(graph, inputs)[: graph.output_count]
+    return jax.tree.unflatten(graph.output_tree, [SymbolicTensor(a.shape, a.dtype) for a in avals])
 
 
 class _Seen(BaseException):

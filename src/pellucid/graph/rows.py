@@ -1,6 +1,7 @@
 """Can one row of a batch influence another? The proof, by walking the captured equations.
 
-In a symbolic capture the types say where the rows are: the one axis whose size holds the symbol ``batch``. Every equation
+In a symbolic capture the types say where the rows are: the one axis whose size holds the symbol ``batch`` (other symbols are
+lengths, and of no interest). Every equation
 must keep the rows apart: elementwise work does, a reduction or contraction over that axis, a sort, a reversal or a
 gather along it couples rows, and so does a size that becomes a number (``x * x.shape[0]``). An axis of ``k * batch``
 (rows folded with another axis by a reshape) counts while a row's elements stay together. A primitive without a rule
@@ -11,11 +12,11 @@ exists, exactly.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from pellucid.core import jax_compat
 from pellucid.core.jax_compat import Literal, Place, parts
@@ -69,7 +70,7 @@ def coupling(jaxpr: Any, training: bool) -> Coupling | None:
 def _axis(var: Any) -> int | None:
     """The axis that holds the rows of a value, None where no axis does."""
     shape = getattr(var.aval, "shape", ())
-    axes = [i for i, size in enumerate(shape) if BATCH in jax_compat.symbols_of(size)]
+    axes = [i for i, size in enumerate(shape) if _has_batch(size)]
     if not axes:
         return None
     if len(axes) > 1:
@@ -78,20 +79,28 @@ def _axis(var: Any) -> int | None:
     return axes[0]
 
 
-def _block(size: Any) -> int:
-    """k of an axis of ``k * batch`` elements."""
-    if any(s != BATCH for s in jax_compat.symbols_of(size)):
-        raise Coupled(f"an axis has the size {size}")
-    k = jax_compat.evaluate_size(size, {BATCH: 1})
-    if any(jax_compat.evaluate_size(size, {BATCH: n}) != n * k for n in (2, 3, 7)):
+def _has_batch(size: Any) -> bool:
+    return BATCH in jax_compat.symbols_of(size)
+
+
+def _block(size: Any) -> Any:
+    """k of an axis of ``k * batch`` elements; a symbolic size where a length was folded into the rows."""
+    lengths = {name: symbol for name, symbol in jax_compat.symbols_in(size).items() if name != BATCH}
+    k = jax_compat.evaluate_size(size, {BATCH: 1, **lengths})
+    if any(_differ(jax_compat.evaluate_size(size, {BATCH: n, **lengths}), n * k) for n in (2, 3, 7)):
         raise Coupled(f"an axis has the size {size}")
     return k
+
+
+def _differ(one: Any, other: Any) -> bool:
+    """Whether two sizes, symbolic or not, may differ."""
+    return bool(one != other)
 
 
 def is_batch(var: Any) -> bool:
     """Whether a value has one entry for each row, along its first axis."""
     shape: tuple = getattr(var.aval, "shape", ())
-    return bool(shape) and _axis(var) == 0 and _block(shape[0]) == 1
+    return bool(shape) and _axis(var) == 0 and not _differ(_block(shape[0]), 1)
 
 
 def _axes(variables: Sequence[Any]) -> list[int | None]:
@@ -123,6 +132,8 @@ def _check(eqn: Any, training: bool, derivatives: bool) -> None:
     ins, outs = _axes(eqn.invars), _axes(eqn.outvars)
     name = eqn.primitive.name
     if name == "dim_as_value":
+        if not _has_batch(eqn.params["dim"]):
+            return
         raise Coupled("the size of the batch is used as a number")
     rule = RULES.get(name)
     if rule is not None:
@@ -266,7 +277,7 @@ def _along(eqn: Any, ins: list, outs: list) -> None:
 @_rule("slice")
 def _slice(eqn: Any, ins: list, outs: list) -> None:
     (axis,) = ins
-    if axis is None and any(jax_compat.symbols_of(s) for s in eqn.params["start_indices"]):
+    if axis is None and any(_has_batch(s) for s in eqn.params["start_indices"]):
         raise Coupled("a slice begins where the size of the batch says")
     if axis is not None and _changed(eqn.invars[0], eqn.outvars[0], axis, axis):
         raise Coupled("a part of the batch is sliced out")
@@ -275,7 +286,7 @@ def _slice(eqn: Any, ins: list, outs: list) -> None:
 def _changed(before: Any, after: Any, axis: int, axis_after: int | None) -> bool:
     if axis_after is None:
         return True
-    return _block(before.aval.shape[axis]) != _block(after.aval.shape[axis_after])
+    return _differ(_block(before.aval.shape[axis]), _block(after.aval.shape[axis_after]))
 
 
 @_rule("dynamic_slice")
@@ -298,7 +309,7 @@ def _pad(eqn: Any, ins: list, outs: list) -> None:
     axis = ins[0]
     if axis is None and outs[0] is not None:
         raise Coupled("the batch is made by padding")
-    if ins[1] is not None or (axis is not None and any(jax_compat.symbols_of(p) or int(p) for p in eqn.params["padding_config"][axis])):
+    if ins[1] is not None or (axis is not None and any(_differ(p, 0) for p in eqn.params["padding_config"][axis])):
         raise Coupled("the batch is padded")
 
 
@@ -309,9 +320,9 @@ def _reshape(eqn: Any, ins: list, outs: list) -> None:
         return
     if axis is None or after is None:
         raise Coupled("the batch is reshaped away")
-    before = int(np.prod(eqn.invars[0].aval.shape[:axis], dtype=np.int64))
-    behind = int(np.prod(eqn.outvars[0].aval.shape[:after], dtype=np.int64))
-    if before != behind:  # a row's elements would no longer lie together in the same way
+    if _differ(
+        math.prod(eqn.invars[0].aval.shape[:axis]), math.prod(eqn.outvars[0].aval.shape[:after])
+    ):  # a row's elements would no longer lie together in the same way
         raise Coupled("a reshape mixes rows with another axis")
 
 
@@ -357,7 +368,7 @@ def _gather(eqn: Any, ins: list, outs: list) -> None:
             return
     elif indices is None and operand not in numbers.start_index_map and operand not in numbers.collapsed_slice_dims:
         size = sizes[operand]
-        if jax_compat.symbols_of(size) and _block(size) == _block(eqn.invars[0].aval.shape[operand]):
+        if _has_batch(size) and not _differ(_block(size), _block(eqn.invars[0].aval.shape[operand])):
             return
     raise Coupled("rows are gathered along the batch")
 
@@ -367,5 +378,5 @@ def _scan(eqn: Any, ins: list, outs: list) -> None:
     inputs, outputs = jax_compat.scanned(eqn)
     if any(a == 0 for a in ins[inputs:]) or any(a == 0 for a in outs[outputs:]):
         raise Coupled("a scan goes along the batch")
-    if jax_compat.symbols_of(eqn.params["length"]):
+    if _has_batch(eqn.params["length"]):
         raise Coupled("a scan is as long as the batch")

@@ -13,6 +13,7 @@ from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.graph.cache import captures_of
 from pellucid.graph.graph import Graph
 from pellucid.graph.nodes import part_names
+from pellucid.graph.signature import BATCH
 
 
 class View:
@@ -103,16 +104,23 @@ def layers_of(graph: Graph) -> list[Layer]:
 def _symbols(graph: Graph) -> Any:
     leaves = graph.signature.leaves
     names = iter(part_names("input", graph.signature.tree, [kind != "value" for kind, _ in leaves]))
-    symbols = [x.value if kind == "value" else SymbolicTensor(kind, x, name=next(names)) for kind, x in leaves]
+    symbols = [x.value if shape == "value" else SymbolicTensor(_in_symbols(shape), x, name=next(names)) for shape, x in leaves]
     return jax.tree.unflatten(graph.signature.tree, symbols)
 
 
 def _without_size(graph: Graph) -> list[Any]:
     """Abstract values of the outputs; the batch is open, also where the graph was captured for one size alone."""
     size, symbol = graph.signature.batch_size, jax_compat.batch_symbol()
+    outputs = jax.tree.leaves(
+        graph.output_specs({BATCH: symbol, **{name: jax_compat.open_symbol(name) for name in graph.signature.lengths}})
+    )
     if size is None:
-        return graph.output_avals
-    return [jax.ShapeDtypeStruct((symbol, *a.shape[1:]) if a.shape[:1] == (size,) else a.shape, a.dtype) for a in graph.output_avals]
+        return outputs
+    return [jax.ShapeDtypeStruct((symbol, *a.shape[1:]) if a.shape[:1] == (size,) else a.shape, a.dtype) for a in outputs]
+
+
+def _in_symbols(shape: tuple) -> tuple:
+    return tuple(jax_compat.open_symbol(size) if isinstance(size, str) else size for size in shape)
 
 
 def _one_of(values: Any, number: int) -> Any:

@@ -18,12 +18,13 @@ from pellucid.core.explain import filtered
 from pellucid.core.files import write_whole
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import is_calling
-from pellucid.graph.capture import Capture, signature_of
+from pellucid.graph.capture import Capture
 from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import rows_of, specs_of_inputs
 from pellucid.graph.ledger import Ledger, Reason, Run
 from pellucid.graph.render import summary_text
 from pellucid.graph.render.report import report
+from pellucid.graph.signature import signature_of
 from pellucid.models.functional import Configured
 from pellucid.training.machine import Machine
 from pellucid.training.own_step import running
@@ -114,7 +115,8 @@ class GlassBox(Configured):
         """Captures ``call`` (or finds the graph that serves) without computing anything. New weights are made.
 
         Args:
-            specs: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``: one, or a structure as ``call`` takes it.
+            specs: arrays, ``ShapeDtypeStruct``s or shapes such as ``(None, 6)``: one, or a structure as ``call`` takes it. None is the
+                batch, and in other places a length that is open.
             training: the mode that is needed.
 
         Example:

@@ -13,10 +13,11 @@ import numpy as np
 
 from pellucid import losses as losses_module
 from pellucid import metrics as metrics_module
-from pellucid.core import dtypes, explain, frame
+from pellucid.core import dtypes, explain, frame, jax_compat
 from pellucid.core.masks import mask_of
 from pellucid.core.variable import Variable
 from pellucid.errors import DataWarning, did_you_mean
+from pellucid.graph.signature import Open
 from pellucid.losses import Loss, SparseCategoricalCrossentropy
 from pellucid.metrics import Metric
 from pellucid.optimizers import Optimizer
@@ -303,6 +304,22 @@ class Objective:
         self.tracker.reset()
         for metric in (*(m.metric for m in self.metrics), *self.held):
             metric.reset_state()
+
+
+def kinds_of(outputs: Sequence[Any], y: Sequence[Any]) -> tuple:
+    """What losses and metrics ask of outputs and targets: ranks, data types and the sizes of last axes that are no lengths."""
+    rank = max((len(o.shape) for o in outputs), default=0)
+    are_lengths = any(len(o.shape) == rank and _is_length(o) for o in outputs)
+    kinds = [(len(o.shape), None if _is_length(o) else o.shape[1:][-1:], str(o.dtype)) for o in outputs]
+    for target in y:
+        plain = len(target.shape) < rank or are_lengths or _is_length(target)  # class numbers, or one number for each step
+        kinds.append((len(target.shape), None if plain else target.shape[1:][-1:], str(target.dtype)))
+    return tuple(kinds)
+
+
+def _is_length(array: Any) -> bool:
+    """Whether the last axis has an open size."""
+    return len(array.shape) > 1 and isinstance(array.shape[-1], Open | jax_compat.SymbolicSize)
 
 
 def _number(argument: str, value: Any) -> float:

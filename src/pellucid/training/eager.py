@@ -15,9 +15,10 @@ from pellucid.core.frame import Frame
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.graph.capture import all_or_nothing, signature_of
+from pellucid.graph.capture import all_or_nothing
 from pellucid.graph.graph import output_names
 from pellucid.graph.ledger import Reason, Run
+from pellucid.graph.signature import signature_of
 from pellucid.training import nonfinite, steps
 from pellucid.training.batch_logs import BatchLogs, Logs
 from pellucid.training.compiled import Objective

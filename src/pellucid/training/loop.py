@@ -80,6 +80,11 @@ def fit(
         orders = _Orders() if shuffle else None
         source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, orders, training=True, weigh=weigh)
         sources.callback(source.close)
+        tested = None
+        if validation_data is not None:  # looked at first: lengths that only they have are open in the capture
+            tested = _validation(validation_data, validation_batch_size or batch_size, validation_steps)
+            sources.callback(tested.close)
+            source.known.append(tested.sample)
         params = {"epochs": epochs, "steps": source.wanted, "verbose": verbose}
         others = CallbackList(callbacks, add_history=True, model=machine.layer, **params)
         history = others.history
@@ -90,9 +95,7 @@ def fit(
         runner = _runner(machine, "train", source, "fit", others)
         runner.check()
         tester = None
-        if validation_data is not None:  # made before the first step: what does not fit is told while nothing has changed
-            tested = _validation(validation_data, validation_batch_size or batch_size, validation_steps)
-            sources.callback(tested.close)
+        if tested is not None:  # made before the first step: what does not fit is told while nothing has changed
             tester = _Tester(machine, tested, "fit(validation_data)", "fit", others)
         others.phases = phases
         logs: dict[str, Any] = {}
@@ -384,7 +387,7 @@ def _joined(*parts: np.ndarray) -> np.ndarray:
     if odd is not None:
         raise ShapeError(
             f"predict: batches have outputs of shapes {parts[0].shape} and {odd.shape}; expected the same shape without the rows, to join "
-            "them. Predict them one by one: model.predict_on_batch(x)."
+            "them. Pad the inputs to one length, or predict the batches one by one: model.predict_on_batch(x)."
         )
     return np.concatenate(parts)
 

@@ -18,11 +18,12 @@ from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.graph.cache import KEPT, GraphCache, captures_of
 from pellucid.graph.graph import Graph
+from pellucid.graph.signature import BATCH
 from pellucid.metrics import Mean, Metric
 from pellucid.optimizers import LossScaleOptimizer, Optimizer
 from pellucid.training import steps
 from pellucid.training.batch_logs import BatchLogs
-from pellucid.training.compiled import Objective, Settings
+from pellucid.training.compiled import Objective, Settings, kinds_of
 from pellucid.training.nonfinite import FiniteCheck
 from pellucid.training.own_step import StepLayer, computing_parts, metrics_of, own_step, pack
 from pellucid.training.phases import Phases
@@ -107,10 +108,10 @@ class Machine:
         return self.settings
 
     def objective_for(self, outputs: Any, names: list[str], y: Any, with_losses: bool, where: str) -> Objective:
-        """Losses and metrics matched with outputs; the same ones for the same structures."""
+        """Losses and metrics matched with outputs; the same ones for the same structures, also at other lengths."""
         settings = self.need_settings(where)
         leaves, tree = jax.tree.flatten(outputs)
-        kinds = tuple((len(leaf.shape), tuple(leaf.shape[1:]), str(leaf.dtype)) for leaf in (*leaves, *jax.tree.leaves(y)))
+        kinds = kinds_of(leaves, jax.tree.leaves(y))
         held = metrics_of(self.layer)
         key = (tree, tuple(names), jax.tree.structure(y), kinds, with_losses, tuple(held))
         with self._lock:
@@ -270,13 +271,16 @@ class Machine:
             key = (purpose, graph, form, tree, shapes, objective, number, variables, slots)
             found = self._programs.get(key)
             if found is None:
-                made = Made(form, self._settings_count, self._number_of_graph(graph), shapes, number, tuple(v.path for v in variables))
+                lengths = graph.sizes_of(batch[0] if own is None else pack(*batch))
+                lengths.pop(BATCH, None)
+                paths = tuple(v.path for v in variables)
+                made = Made(form, self._settings_count, self._number_of_graph(graph), shapes, number, paths, tuple(lengths.items()))
                 reason = (f"compiled again for {use}" if last else self._reason(purpose, made, graph, use)) + note
                 started = time.perf_counter()
                 with self.noticing_no_change(readings):
                     program = self.make(purpose, graph, tree, specs, form, objective, variables)
                 ledger = self.captures.ledger
-                program.entry = ledger.new_program(purpose, form.batch_size, reason, time.perf_counter() - started, form.loop)
+                program.entry = ledger.new_program(purpose, form.batch_size, reason, time.perf_counter() - started, form.loop, lengths)
                 program.compiled = functools.partial(ledger.add_program, program.entry, graph)
                 program.graph = graph
                 program.made = purpose, made
@@ -384,7 +388,17 @@ class Machine:
     def _states_of_metrics(self) -> list[Variable]:
         return [v for m in self.layer.metrics for v in m.variables]  # type: ignore[attr-defined]
 
-    def form(self, purpose: str, graph: Graph, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, each_step: bool) -> Form:
+    def form(
+        self,
+        purpose: str,
+        graph: Graph,
+        sizes: dict[str, int],
+        batch_size: int,
+        batches: int,
+        bytes_a_batch: int,
+        masked: bool,
+        each_step: bool,
+    ) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
         wanted: Any = 1 if each_step else "auto" if self.settings is None else self.settings.steps_per_execution
         for key, program in self._programs.items():
@@ -393,5 +407,5 @@ class Machine:
             if key[:2] == (purpose, graph) and wanted == "auto" and batches > 1 and fits:
                 return made
         return choose_form(
-            graph.cost(batch_size), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train" and not self.own_step(purpose)
+            graph.cost(sizes), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train" and not self.own_step(purpose)
         )

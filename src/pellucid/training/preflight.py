@@ -14,8 +14,9 @@ from pellucid import config
 from pellucid.core.checks import check_whole
 from pellucid.core.variable import Variable
 from pellucid.graph.cost import cost
-from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.graph import Graph
 from pellucid.graph.inputs import specs_of_inputs
+from pellucid.graph.signature import BATCH
 from pellucid.training.compiled import Objective
 from pellucid.training.machine import Machine
 from pellucid.training.programs import Form, Program
@@ -212,7 +213,7 @@ def _measure(machine: Machine, plan: _Plan, batch: tuple, rows: int) -> tuple[Pr
 
 def _growth(measure: Any, graph: Graph, batch: tuple, rows: int, total: int, temporary: int) -> tuple[float, float] | None:
     """(all memory, temporary memory) of one more row, where the graph holds for twice as many."""
-    if graph.signature.batch_size is not None or not all(guard.holds({BATCH: 2 * rows}) for guard in graph.size_guards):
+    if graph.signature.batch_size is not None or not graph.holds({**graph.present, BATCH: 2 * rows}):
         return None
     larger = jax.tree.map(lambda s: jax.ShapeDtypeStruct((2 * rows, *s.shape[1:]), s.dtype), batch)
     _, stats, _ = measure(larger, 2 * rows)

@@ -21,6 +21,7 @@ class Made:
     shapes: tuple
     constants: int
     variables: tuple[str, ...]
+    lengths: tuple[tuple[str, int], ...] = ()
 
 
 def why(before: Made | None, now: Made, run: str | None) -> str:
@@ -40,6 +41,9 @@ def why(before: Made | None, now: Made, run: str | None) -> str:
     old, new = before.form, now.form
     if old.batch_size != new.batch_size:
         return f"batches have {_rows(new.batch_size)}, before {old.batch_size}"
+    if before.lengths != now.lengths:
+        was = dict(before.lengths)
+        return " and ".join(f"{name.replace('_', ' ')} is {n}, before {was.get(name)}" for name, n in now.lengths if was.get(name) != n)
     if before.shapes != now.shapes:
         return "targets or sample weights have other shapes or data types"
     if before.constants != now.constants:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 
+from pellucid.core import explain
 from pellucid.core.last_used import LastUsed
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
-from pellucid.errors import DataError, ShapeError
+from pellucid.errors import DataError, DataWarning, ShapeError
 from pellucid.graph import cache
 from pellucid.graph.cache import GraphCache
-from pellucid.graph.graph import BATCH, Graph
+from pellucid.graph.graph import Graph
 from pellucid.graph.instantiate import InstantiationError
+from pellucid.graph.signature import BATCH, Axis, Open, axes_of_lengths, is_none, signature_of
 from pellucid.training import nonfinite, steps
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source
 from pellucid.training.data.stream import JOINED, Kind
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
+from pellucid.training.own_step import pack
 from pellucid.training.programs import Form, Program
 from pellucid.training.reasons import coupled
 
+_LENGTHS = 4  # more than these are told of
 IN_FLIGHT = 3  # dispatches that may wait on the device: enough to keep it busy, few enough for a bar that tells the truth
 
 
@@ -59,10 +65,11 @@ class Runner:
         self.bytes_a_batch = sum(leaf.nbytes // self.rows for leaf in jax.tree.leaves(self.data.tree())) * self.batch_size
         self._like = like
         self._of_kinds: LastUsed[Kind, Runner] = LastUsed(cache.KEPT)
+        self._open = _open_axes(source)
         self._programs: LastUsed[tuple[int, bool, int], Program] = LastUsed(cache.KEPT)
         watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
         self.watch: Watch | None = like.watch if like is not None else Watch(caller) if watched else None
-        self._look_into_arrays = False  # preparing does
+        self._look_into_arrays = self._told_of_lengths = False  # preparing does
         self.in_flight = nonfinite.IN_FLIGHT if watched else IN_FLIGHT
         self.prepare()
 
@@ -74,6 +81,7 @@ class Runner:
         self.readings = self.machine.readings(self.purpose, None)
         with self.machine.noticing_no_change(self.readings):  # that a step makes weights is none
             self.graph: Graph = self._graph_for(self.batch_size)
+        self.sizes = self._sizes_of(self.graph, self.batch_size)
         self._programs.clear()
         self._versions = Layer.version, Variable.version
         if self.purpose == "predict" and self.batches > 1:
@@ -82,7 +90,7 @@ class Runner:
                 raise ShapeError(f"{self.caller}: an output has shape {odd}; expected the batch first, to join {self.batches} batches.")
         self.objective: Objective | None = None
         if self.purpose != "predict" and self.own is None:
-            outputs = self.graph.output_specs(self.batch_size)
+            outputs = self.graph.output_specs(self.sizes)
             self.objective = self._objective_for(outputs)
         if self.own is None:
             self.readings = self.machine.readings(self.purpose, self.objective)
@@ -92,8 +100,9 @@ class Runner:
             with self.machine.noticing_no_change(self.readings):
                 self.why_not = self._why_not_pad(tail)
         self.pads = bool(tail) and self.why_not is None
+        each_step = self.each_step or (self.source.streams and bool(self.graph.signature.lengths))  # the next may have another length
         self.form = self.machine.form(
-            self.purpose, self.graph, self.batch_size, self.batches, self.bytes_a_batch, self.pads, self.each_step
+            self.purpose, self.graph, self.sizes, self.batch_size, self.batches, self.bytes_a_batch, self.pads, each_step
         )
         if self.source.streams and not self.form.loop:  # no dispatch waits for a second batch
             self.form = dataclasses.replace(self.form, capacity=1)
@@ -128,17 +137,30 @@ class Runner:
         return self.machine.captures if self.own is None else self.machine.own_captures(self.purpose, self.readings)
 
     def _graph_for(self, rows: int) -> Graph:
-        specs = self._specs(rows)
+        specs = self._specs(rows, self._open)
         if self.own is not None:
             return self.machine.own_graph(self.purpose, specs, rows, self.readings, self.caller)
         return self.machine.captures.graph_for(specs[0], rows, self.training, self.caller)
 
-    def _specs(self, rows: int) -> tuple:
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), self.data.tree())
+    def _sizes_of(self, graph: Graph, rows: int) -> dict[str, int]:
+        """The value of each open size for so many rows."""
+        x, y, sample_weight = self._specs(rows)
+        return {BATCH: rows, **graph.sizes_of(x if self.own is None else pack(x, y, sample_weight))}
+
+    def _specs(self, rows: int, opened: frozenset[Axis] = frozenset()) -> tuple:
+        leaves, tree = jax.tree.flatten(self.data.tree(), is_leaf=is_none)
+
+        def spec(number: int, array: Any) -> Any:
+            if array is None:
+                return None
+            sizes = (Open(d) if (number, a) in opened else d for a, d in enumerate(array.shape[1:], 1))
+            return jax.ShapeDtypeStruct((rows, *sizes), array.dtype)
+
+        return jax.tree.unflatten(tree, itertools.starmap(spec, enumerate(leaves)))
 
     def _why_not_pad(self, tail: int) -> str | None:
         """None where the last batch can be filled up with repeated rows, exactly; else the reason."""
-        if not self.graph.serves(self.graph.signature, {BATCH: tail}, self.training):
+        if not self.graph.holds({**self.sizes, BATCH: tail}):
             return f"`{self.captures.of}` asks for the size of the batch"
         if self.own is not None and self.purpose != "predict":
             return f"`{self.own}` may compute with all its rows"
@@ -147,7 +169,7 @@ class Runner:
             return coupled(self.graph, coupling)
         if self.objective is None:
             return None
-        return steps.objective_coupling(self.objective, self.graph.output_specs(self.batch_size), self.data.y)
+        return steps.objective_coupling(self.objective, self.graph.output_specs(self.sizes), self.data.y)
 
     def plan(self) -> Plan:
         """How an epoch is cut."""
@@ -187,7 +209,27 @@ class Runner:
             other = Arrays(ArrayData(*jax.tree.unflatten(kind.tree, block.arrays)), block.batch_size)
             runner = Runner(self.machine, self.purpose, other, self.caller, True, self.told, self)
             self._of_kinds.put(kind, runner)
+            self._look_at_their_number()
         return runner
+
+    def _look_at_their_number(self) -> None:
+        """Tells, once, that there are many lengths: each is a program that XLA compiles."""
+        lengths = {tuple(r.sizes.items()): r.sizes for r in (self, *self._of_kinds.values())}
+        found = {name: sorted({s[name] for s in lengths.values() if name in s}) for name in self._last().graph.signature.lengths}
+        name, values = max(found.items(), key=lambda item: len(item[1]), default=("", []))
+        if len(values) <= _LENGTHS or self._told_of_lengths:
+            return
+        self._told_of_lengths = True
+        programs = [p for p in self.machine.captures.ledger.programs if p.purpose == self.purpose and p.lengths]
+        explain.warn(
+            f"{self.caller}: batches of {len(values)} lengths came ({', '.join(map(str, values))}), and each is a program to compile: "
+            f"{sum(p.seconds for p in programs):.1f} s for {len(programs)} programs so far. Pad the batches to a few lengths: "
+            "pellucid.utils.pad_sequences(x, pad_to_multiple_of=…).",
+            DataWarning,
+        )
+
+    def _last(self) -> Runner:
+        return next(reversed(self._of_kinds.values()), self)
 
     def _run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         if block.padded and not self.pads:  # it was gathered for a graph that has changed since
@@ -247,7 +289,8 @@ class Runner:
         graph, form = self.graph, self.form
         if block.batch_size != self.batch_size:  # the last batch at its own size
             graph = self._graph_for(block.batch_size)
-            form = self.machine.form(self.purpose, graph, block.batch_size, 1, 0, False, True)
+            sizes = self._sizes_of(graph, block.batch_size)
+            form = self.machine.form(self.purpose, graph, sizes, block.batch_size, 1, 0, False, True)
             rows = "1 row" if block.batch_size == 1 else f"{block.batch_size} rows"
             ran = f"; `{self.captures.of}` did not run" if graph is self.graph else ""
             because = f", because {self.why_not}" if self.why_not else ""
@@ -261,3 +304,16 @@ class Runner:
         return self.machine.program(
             self.purpose, graph, self._specs(block.batch_size), form, self.objective, self.readings, use, note, last
         )
+
+
+def _open_axes(source: Source) -> frozenset[Axis]:
+    """The axes of arrays in a batch, after the first, of which several sizes are known to come before anything is captured."""
+    axes = set(source.opens)
+    for known in source.known:
+        first = 0
+        for mine, its in zip(source.sample.tree(), known.tree(), strict=True):
+            before, now = (signature_of(part, None) for part in (mine, its))
+            if before.kind == now.kind:
+                axes.update((first + i, a) for i, a in axes_of_lengths(before, now, range(sys.maxsize)))
+            first += len(before.leaves)
+    return frozenset(axes)

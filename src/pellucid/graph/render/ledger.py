@@ -32,7 +32,9 @@ def story(ledger: Ledger, name: str) -> str:
         lines += [f"     Side effect at {effect}" for effect in run.effects if effect not in told]
         told.update(run.effects)
     if "`call`" in captured:
-        lines.append("  Everything else reads the captured graph: `call` does not run again for other batch sizes,")
+        lengths = any(r.graph is not None and r.graph.signature.lengths for r in runs)
+        others = "other batch sizes and lengths" if lengths else "other batch sizes"
+        lines.append(f"  Everything else reads the captured graph: `call` does not run again for {others},")
         lines.append("  nor for validation and predict.")
     elif captured:
         does = "does" if len(captured) == 1 else "do"
@@ -70,6 +72,7 @@ def where(run: Run) -> str:
 def _program(program: Program) -> str:
     form = "many steps in one dispatch" if program.loop else "one step a dispatch"
     size = "1 row" if program.batch_size == 1 else f"{program.batch_size} rows"
+    size += "".join(f", {name.replace('_', ' ')} {value}" for name, value in program.lengths.items())
     return f"{program.purpose}, batches of {size} ({form}, {program.seconds:.2f} s): {program.reason}."
 
 
@@ -117,7 +120,8 @@ def program_rows(ledger: Ledger) -> list[tuple[str, ...]]:
         if p is None:
             rows.append(("…", "", "", "", f"{number:,} more"))
         else:
-            rows.append((p.purpose, str(p.batch_size), f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
+            sizes = " x ".join(str(size) for size in (p.batch_size, *p.lengths.values()))
+            rows.append((p.purpose, sizes, f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
     return rows
 
 

@@ -166,7 +166,9 @@ def _totals(layer: Layer, graph: Graph | None, optimizer_state: tuple[int, int] 
     if optimizer_state is not None:
         lines.append(f"Optimizer state: {optimizer_state[0]:,} ({size_text(optimizer_state[1])})")
     if graph is not None:
-        lines.append(f"FLOPs, a row: {sum(n.flops for n in graph.children()):,.0f}")
+        sizes = [f"{name.replace('_', ' ')} {graph.present[name]}" for name in graph.signature.lengths]
+        of = f" of {' and '.join(sizes)}" if sizes else ""
+        lines.append(f"FLOPs, a row{of}: {sum(n.flops for n in graph.children()):,.0f}")
     return "\n".join(lines)
 
 

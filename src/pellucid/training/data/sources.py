@@ -31,6 +31,7 @@ class Arrays:
 
     streams = exhausted = False
     joins = True
+    opens: frozenset[tuple[int, int]] = frozenset()  # see Stream
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Arrays:
         keep: bool = False,
     ):
         self.sample, self.rows, self.batch_size, self.steps = data, data.rows, min(batch_size, data.rows), steps
+        self.known: list[ArrayData] = []  # other data that are to come, such as those of validation
         self.length = -(-self.rows // self.batch_size)
         self._shuffle, self._keep = shuffle, keep
         self._order: np.ndarray | None = None

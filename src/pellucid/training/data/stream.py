@@ -64,6 +64,11 @@ class Stream:
         inputs_only: whether targets are left out.
         weigh: gives the sample weights from targets and sample weights.
 
+    Attributes:
+        known: data that are to come as well, such as those of validation.
+        opens: axes whose sizes differ from batch to batch, where the object says so (``element_spec``, as ``tf.data`` has it): numbers
+            of the arrays of a batch, and axes.
+
     Raises:
         DataError: where it gives no batch, or one that is none.
     """
@@ -101,6 +106,8 @@ class Stream:
             self.close()
             raise
         self.sample = ArrayData(*jax.tree.unflatten(first.kind.tree, first.leaves))
+        self.known: list[ArrayData] = []
+        self.opens = self._declared()
         self._kind, self.rows, self.batch_size = first.kind, first.rows, first.rows
         # arrays on an accelerator stay there
         self.joins = jax.default_backend() == "cpu" or not any(isinstance(leaf, jax.Array) for leaf in first.leaves)
@@ -114,6 +121,17 @@ class Stream:
         if not self._peeked:
             raise DataError(f"{self._where}: the {type(self._given).__name__} gave no batch; expected at least one.")
         return self._checked(self._peeked[0], look=True)
+
+    def _declared(self) -> frozenset[tuple[int, int]]:
+        with contextlib.suppress(Exception):  # it is the object's own notion of it
+            spec = self._given.element_spec
+            x, y, sample_weight = unpacked(spec, self._where)
+            parts = (x, None, None) if self._inputs_only else (x, y, sample_weight)
+            shapes = [None if leaf is None else tuple(leaf.shape) for leaf in jax.tree.leaves(parts, is_leaf=lambda leaf: leaf is None)]
+            sample = jax.tree.leaves(self.sample.tree(), is_leaf=lambda leaf: leaf is None)
+            if all((s is None) == (a is None) and (s is None or len(s) == a.ndim) for s, a in zip(shapes, sample, strict=True)):
+                return frozenset((i, a) for i, s in enumerate(shapes) for a, size in enumerate(s or ()) if a and size is None)
+        return frozenset()
 
     @property
     def batches(self) -> int | None:
