@@ -206,10 +206,3 @@ def test_weights_take_the_arguments_of_keras_in_its_order():
     assert ours == [name for name in theirs if name != "args"]
     with pytest.raises(NotImplementedError, match="overwrite_with_gradient=True; expected False"):
         layers.Layer().add_weight((1,), overwrite_with_gradient=True)
-
-
-@pytest.mark.parametrize("argument", ["sparse", "ragged", "tensor", "optional"])
-def test_inputs_that_are_no_arrays_are_refused(argument):
-    assert layers.Input is pellucid.Input
-    with pytest.raises(NotImplementedError, match=f"Input: {argument}=True; expected none"):
-        layers.Input((3,), **{argument: True})

@@ -32,7 +32,7 @@ from pellucid.layers.dropout import (
 )
 from pellucid.layers.einsum_dense import EinsumDense
 from pellucid.layers.embedding import Embedding, ReversibleEmbedding
-from pellucid.layers.inputs import Input
+from pellucid.layers.input import Input, InputLayer
 from pellucid.layers.lambda_layer import Lambda
 from pellucid.layers.masking import Masking
 from pellucid.layers.merging import (
@@ -188,6 +188,7 @@ __all__ = [
     "GroupQueryAttention",
     "Identity",
     "Input",
+    "InputLayer",
     "InputSpec",
     "LSTM",
     "LSTMCell",

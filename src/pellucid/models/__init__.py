@@ -1,6 +1,6 @@
 """Models: layers that can be compiled and trained."""
 
-from pellucid.layers.inputs import Input
+from pellucid.layers.input import Input
 from pellucid.models.cloning import clone_model, model_from_json
 from pellucid.models.functionalize import Pure, functionalize
 from pellucid.models.model import Model

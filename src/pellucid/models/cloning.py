@@ -12,7 +12,7 @@ from pellucid.core import serialization
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object
 from pellucid.core.symbolic import Step, SymbolicTensor, apply
-from pellucid.layers.inputs import Input
+from pellucid.layers.input import Input
 from pellucid.models.ends import Inside
 from pellucid.models.model import Model
 from pellucid.models.network import Connected, Network

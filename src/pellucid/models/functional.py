@@ -16,7 +16,7 @@ from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object, serialize_keras_object
 from pellucid.core.symbolic import OPERATORS, Step, SymbolicTensor, apply
 from pellucid.errors import did_you_mean
-from pellucid.layers.inputs import Input
+from pellucid.layers.input import Input
 from pellucid.models.ends import Inside
 from pellucid.models.network import Connected, Network
 

@@ -74,6 +74,29 @@ def _alone(tree: Any) -> Any:
     return tree[0] if isinstance(tree, list | tuple) and len(tree) == 1 else tree
 
 
+def get_source_inputs(tensor: SymbolicTensor) -> list[SymbolicTensor]:
+    """The inputs that a symbolic tensor is made of.
+
+    Example:
+        >>> from pellucid import Input, layers, utils
+        >>> a, b = Input((2,), name="a"), Input((2,), name="b")
+        >>> [x.name for x in utils.get_source_inputs(layers.add([a, layers.Dense(2)(b)]))]
+        ['a', 'b']
+    """
+    found: dict[int, SymbolicTensor] = {}
+    seen, waiting = set(), [tensor]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if one.step is None:
+            found[id(one)] = one
+        else:
+            waiting += reversed(one.step.inputs)
+    return list(found.values())
+
+
 def _steps_between(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> list[Step]:
     """All steps that the outputs need, each after those that it needs itself."""
     given, order = set(map(id, inputs)), {}

@@ -1,4 +1,4 @@
-"""The symbolic tensors that models of symbolic tensors begin with."""
+"""What a model of symbolic tensors begins with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def Input(
     ragged: bool | None = None,
     batch_shape: Any = None,
     name: str | None = None,
-    tensor: Any = None,
+    tensor: SymbolicTensor | None = None,
     optional: bool = False,
 ) -> SymbolicTensor:
     """A symbolic tensor to begin a model with.
@@ -26,12 +26,14 @@ def Input(
         shape: of one row, without the batch; None in it is a size that is open, such as the length of sequences: ``(None, 6)``.
         batch_size: None (the default) for any.
         dtype: by default ``floatx()``.
-        sparse: accepted for Keras's sake, as are ``ragged``, ``tensor`` and ``optional``: they ask for what there is not.
+        sparse, ragged: must be False or None: there are dense arrays only.
         batch_shape: the shape with the batch, in place of ``shape`` and ``batch_size``.
         name: of the input.
+        tensor: a symbolic tensor, in place of all this: it is the input.
+        optional: must be False.
 
     Raises:
-        NotImplementedError: for sparse, ragged and optional inputs, and those of a given tensor.
+        ValueError: for a shape that is none, or for what is not offered.
 
     Example:
         >>> from pellucid import Input, Model, layers
@@ -39,9 +41,12 @@ def Input(
         >>> Model(x, layers.Dense(2)(x)).output_shape
         (None, 2)
     """
-    for argument, given in {"sparse": sparse, "ragged": ragged, "tensor": tensor, "optional": optional}.items():
-        if given is not None and given is not False:
-            raise NotImplementedError(f"Input: {argument}={given!r}; expected none: inputs are arrays that are given in each call.")
+    if sparse or ragged or optional:
+        raise ValueError(
+            f"Input: sparse={sparse}, ragged={ragged}, optional={optional}; expected False: inputs are dense arrays, and all given."
+        )
+    if tensor is not None:
+        return tensor
     if (shape is None) == (batch_shape is None):
         raise ValueError(f"Input: shape={shape!r}, batch_shape={batch_shape!r}; expected one of them, such as shape=(3,).")
     whole = tuple(batch_shape) if batch_shape is not None else (batch_size, *((shape,) if isinstance(shape, int) else tuple(shape)))
@@ -49,3 +54,19 @@ def Input(
     if name is not None and not isinstance(name, str):
         raise ValueError(f"Input: name={name!r}; expected a text.")
     return SymbolicTensor(whole, dtypes.standardize_dtype(dtype), name=name)
+
+
+class InputLayer:
+    """``Input`` by another name: what it makes is a symbolic tensor, which ``Sequential`` takes first of all.
+
+    Args:
+        shape, batch_size, dtype, name, …: as of ``Input``.
+
+    Example:
+        >>> from pellucid import Sequential, layers
+        >>> Sequential([layers.InputLayer(shape=(3,)), layers.Dense(2)]).output_shape
+        (None, 2)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> SymbolicTensor:  # type: ignore[misc]
+        return Input(*args, **kwargs)
