@@ -25,11 +25,7 @@ def of_cases(chosen: Callable[[Case], bool] = lambda case: True) -> Any:
 
 
 each_case = of_cases()
-COUPLED_IN_TRAINING = {n for n in CASES if n.startswith("BatchNormalization")} | {
-    "TimeDistributed, statistics",
-    "GRU, dropout",
-    "LSTM, dropout",
-}
+COUPLED_IN_TRAINING = {n for n in CASES if n.startswith("BatchNormalization")} | {"TimeDistributed, statistics"}
 
 
 @each_case
