@@ -82,8 +82,65 @@ def cnn() -> nn.Module:
     return as_keras_draws(nn.Sequential(*layers, nn.Flatten(), nn.Linear(5 * 5 * 64, 10)))
 
 
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(128, eps=1e-3), nn.LayerNorm(128, eps=1e-3)
+        self.query_key_value, self.output = nn.Linear(128, 3 * 128), nn.Linear(128, 128)
+        self.up, self.down = nn.Linear(128, 512), nn.Linear(512, 128)
+
+    def forward(self, x: Any) -> Any:
+        heads = self.query_key_value(self.norm1(x)).unflatten(-1, (3, 4, 32)).permute(2, 0, 3, 1, 4)  # of each: batch, heads, tokens
+        attended = nn.functional.scaled_dot_product_attention(*heads, is_causal=True)
+        x = x + self.output(attended.transpose(1, 2).flatten(2))
+        return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
+
+
+class Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(64, 128), nn.Embedding(128, 128)
+        self.blocks = nn.Sequential(*(Block() for _ in range(4)))
+        self.norm, self.logits = nn.LayerNorm(128, eps=1e-3), nn.Linear(128, 64)
+
+    def forward(self, tokens: Any) -> Any:
+        x = self.tokens(tokens) + self.positions.weight
+        return self.logits(self.norm(self.blocks(x))).transpose(1, 2)  # classes second, as the loss takes them
+
+
+def transformer() -> nn.Module:
+    module = Transformer()
+    as_keras_draws(module)
+    for block in module.blocks:
+        for kernel in block.query_key_value.weight.chunk(3):
+            nn.init.xavier_uniform_(kernel)
+    for table in (module.tokens, module.positions):
+        nn.init.uniform_(table.weight, -0.05, 0.05)
+    for norm in (m for m in module.modules() if isinstance(m, nn.LayerNorm)):
+        nn.init.ones_(norm.weight)
+    return module
+
+
 def crossentropy(module: nn.Module, x: Any, labels: Any) -> Any:
     return nn.functional.cross_entropy(module(x), labels)
+
+
+class Recurrent(nn.Module):
+    """Two layers GRU, whose recurrent kernels are orthogonal, and an affine map of the last output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers, self.out = nn.GRU(16, 64, num_layers=2, batch_first=True), nn.Linear(64, 1)
+        as_keras_draws(self)
+        for kernel in (self.layers.weight_hh_l0, self.layers.weight_hh_l1):
+            nn.init.orthogonal_(kernel)
+
+    def forward(self, x: Any) -> Any:
+        return self.out(self.layers(x)[0][:, -1])
+
+
+def squared_error(module: nn.Module, x: Any, target: Any) -> Any:
+    return nn.functional.mse_loss(module(x), target)
 
 
 def channels_first(arrays: Arrays) -> Arrays:
@@ -92,4 +149,8 @@ def channels_first(arrays: Arrays) -> Arrays:
     return np.ascontiguousarray(np.moveaxis(x, -1, 1)), labels.astype(np.int64)
 
 
-MODELS = {"cnn": Model(cnn, crossentropy, channels_first)}
+MODELS = {
+    "cnn": Model(cnn, crossentropy, channels_first),
+    "gru": Model(Recurrent, squared_error, lambda arrays: arrays),
+    "transformer": Model(transformer, crossentropy, lambda arrays: tuple(a.astype(np.int64) for a in arrays)),
+}

@@ -21,11 +21,15 @@ from pellucid import (
     regularizers,
     saving,
     testing,
+    tree,
     utils,
 )
 from pellucid.core.frame import value_and_grad
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.policies import DTypePolicy, FloatDTypePolicy
 from pellucid.core.rematerialization import RematScope
+from pellucid.core.scopes import StatelessScope, device, name_scope
+from pellucid.core.symbolic import SymbolicTensor as KerasTensor
 from pellucid.core.variable import Variable
 from pellucid.errors import (
     CaptureBudgetError,
@@ -51,6 +55,12 @@ from pellucid.utils.aliases import install_as_keras
 
 __version__ = "0.1.0"
 
+
+def version() -> str:
+    """The version of Pellucid."""
+    return __version__
+
+
 __all__ = [
     "CaptureBudgetError",
     "CaptureError",
@@ -60,7 +70,9 @@ __all__ = [
     "FloatDTypePolicy",
     "Initializer",
     "Input",
+    "InputSpec",
     "KeptValueError",
+    "KerasTensor",
     "Layer",
     "Loss",
     "Metric",
@@ -68,12 +80,13 @@ __all__ = [
     "NonFiniteError",
     "NotBuiltError",
     "Optimizer",
-    "RematScope",
     "Regularizer",
+    "RematScope",
     "Sequential",
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
+    "StatelessScope",
     "Variable",
     "activations",
     "backend",
@@ -81,6 +94,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "device",
     "dtype_policies",
     "functionalize",
     "initializers",
@@ -90,15 +104,18 @@ __all__ = [
     "metrics",
     "mixed_precision",
     "models",
+    "name_scope",
     "ops",
     "optimizers",
     "preprocessing",
     "print",
     "random",
-    "remat",
     "regularizers",
+    "remat",
     "saving",
     "testing",
+    "tree",
     "utils",
     "value_and_grad",
+    "version",
 ]

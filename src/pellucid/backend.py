@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pellucid.config import backend, epsilon, floatx, image_data_format, set_epsilon, set_floatx, set_image_data_format
 from pellucid.core import naming
 from pellucid.core.dtypes import standardize_dtype
+from pellucid.core.symbolic import SymbolicTensor
 
 _uids: collections.Counter[str] = collections.Counter()
 
@@ -55,6 +56,23 @@ def is_int_dtype(dtype: Any) -> bool:
     return bool(jnp.issubdtype(standardize_dtype(dtype), jnp.integer))
 
 
+def is_keras_tensor(x: Any) -> bool:
+    """Whether a value is a symbolic tensor, as ``Input`` and layers called on it give."""
+    return isinstance(x, SymbolicTensor)
+
+
+def result_type(*dtypes: Any) -> str:
+    """The data type of what is computed of several, given by name, as arrays, or as Python's types.
+
+    Example:
+        >>> from pellucid import backend
+        >>> backend.result_type("int32", "bfloat16"), backend.result_type("int8", "uint8"), backend.result_type("int32", float)
+        ('bfloat16', 'int16', 'float32')
+    """
+    kinds = [d if d in (bool, int, float) else standardize_dtype(getattr(d, "dtype", d)) for d in dtypes]
+    return standardize_dtype(jnp.result_type(*kinds)) if kinds else floatx()
+
+
 __all__ = [
     "backend",
     "clear_session",
@@ -64,6 +82,8 @@ __all__ = [
     "image_data_format",
     "is_float_dtype",
     "is_int_dtype",
+    "is_keras_tensor",
+    "result_type",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",

@@ -14,6 +14,7 @@ from pellucid.core.policies import dtype_policy, set_dtype_policy
 _epsilon = 1e-7
 _image_data_format = "channels_last"
 _data_budget: int | None = None
+_interactive_logging = True
 
 
 def epsilon() -> float:
@@ -91,6 +92,23 @@ def is_traceback_filtering_enabled() -> bool:
     return filters_tracebacks()
 
 
+def enable_interactive_logging() -> None:
+    """Progress is drawn as a bar in a terminal or notebook. This is the default."""
+    global _interactive_logging
+    _interactive_logging = True
+
+
+def disable_interactive_logging() -> None:
+    """Progress is told in one line an epoch, in a terminal or notebook as well."""
+    global _interactive_logging
+    _interactive_logging = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress is drawn as a bar where it can be."""
+    return _interactive_logging
+
+
 def backend() -> str:
     """``"jax"``: there is no other."""
     return "jax"
@@ -100,12 +118,15 @@ __all__ = [
     "backend",
     "data_budget",
     "device_memory",
+    "disable_interactive_logging",
     "disable_traceback_filtering",
     "dtype_policy",
+    "enable_interactive_logging",
     "enable_traceback_filtering",
     "epsilon",
     "floatx",
     "image_data_format",
+    "is_interactive_logging_enabled",
     "is_traceback_filtering_enabled",
     "set_data_budget",
     "set_dtype_policy",

@@ -185,3 +185,24 @@ def test_layers_have_the_metrics_in_their_attributes():
     layer = Counting()
     assert layer.metrics == [layer.mean] and layer.metrics_variables == layer.mean.variables
     assert layer.scale.name == "scale" and layer.inner.metrics == []
+
+
+ABSENT = {"add_metric", "quantize", "quantized_build", "quantized_call", "rematerialized_call"}  # Keras refuses the first; no quantization
+
+
+def test_layers_have_the_public_members_of_keras():
+    import keras
+
+    theirs = {name for name in dir(keras.layers.Layer) if not name.startswith("_")}
+    assert theirs - set(dir(layers.Layer)) == ABSENT
+
+
+def test_weights_take_the_arguments_of_keras_in_its_order():
+    import inspect
+
+    import keras
+
+    ours, theirs = (list(inspect.signature(k.layers.Layer.add_weight).parameters) for k in (pellucid, keras))
+    assert ours == [name for name in theirs if name != "args"]
+    with pytest.raises(NotImplementedError, match="overwrite_with_gradient=True; expected False"):
+        layers.Layer().add_weight((1,), overwrite_with_gradient=True)

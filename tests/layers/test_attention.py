@@ -1,5 +1,6 @@
 """Attention layers: bad arguments, masks."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -87,3 +88,26 @@ def test_one_capture_trains_and_validates_with_dropout_in_the_heads():
     assert [n.path for n in model.graph.nodes] == [
         "attention", *(f"attention/{name}" for name in ("key", "query", "value", "_dropout_layer", "attention_output"))
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"return_attention_scores": True}])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.MultiHeadAttention(2, 4, sliding_window=3, use_gate=True),
+        lambda: layers.GroupQueryAttention(4, 2, 1),
+        lambda: layers.Attention(),
+    ],
+)
+def test_batch_and_time_may_be_symbolic(make, options):
+    layer, x = make(), np.random.default_rng(0).normal(size=(2, 5, 8)).astype("float32")
+
+    def function(x):
+        call = {"use_causal_mask": True, **options}
+        return layer([x, x], **call) if type(layer) is layers.Attention else layer(x, x, query_mask=x[..., 0] > -9, **call)
+
+    direct = jax.tree.leaves(function(x))
+    batch, time = jax.export.symbolic_shape("batch, time")
+    exported = jax.export.export(jax.jit(function))(jax.ShapeDtypeStruct((batch, time, 8), "float32"))
+    for a, b in zip(jax.tree.leaves(exported.call(x)), direct, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

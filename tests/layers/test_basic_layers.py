@@ -194,3 +194,40 @@ def test_penalties_on_outputs_count_in_any_kind_of_model(kind):
         model.compile("sgd", "mse")
         histories.append(model.fit(SERIES[:, 0], OTHER[:, 0, :2], batch_size=4, epochs=3, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(*histories, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_model_of_masked_sequences_trains_as_in_keras():
+    numbers = np.array([[1, 2, 3, 0], [4, 0, 0, 0], [3, 1, 2, 4], [2, 2, 0, 0], [1, 4, 4, 0]], "int32")
+    targets = normal(5, 2)
+
+    def make(k):
+        class Model(k.Model):
+            def __init__(self):
+                super().__init__()
+                self.left = k.layers.Embedding(5, 3, mask_zero=True, embeddings_regularizer="l2")
+                self.right = k.layers.Embedding(5, 3, mask_zero=True)
+                self.joined = k.layers.Maximum()
+                self.norm = k.layers.BatchNormalization(momentum=0.8)
+                self.lstm = k.layers.LSTM(4, kernel_regularizer=k.regularizers.L1L2(0.01, 0.02))
+                self.out = k.layers.Dense(2, activity_regularizer="l2")
+
+            def call(self, x, training=None):
+                y = self.joined([self.left(x), self.right(x)])
+                return self.out(self.lstm(self.norm(y, training=training)))
+
+        return Model()
+
+    ours, theirs = make(pellucid), make(keras)
+    ours.capture(numbers)
+    theirs(numbers)
+    theirs.set_weights(ours.get_weights())
+    histories = []
+    for model in (ours, theirs):
+        model.compile("sgd", "mse")
+        model.optimizer.learning_rate = 0.1
+        options = {"batch_size": 2, "epochs": 3, "shuffle": False, "verbose": 0}
+        histories.append(model.fit(numbers, targets, validation_data=(numbers, targets), **options).history)
+    for key in ("loss", "val_loss"):
+        np.testing.assert_allclose(histories[0][key], histories[1][key], rtol=1e-4)
+    assert ours.ledger.call_count == 1

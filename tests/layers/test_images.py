@@ -28,14 +28,15 @@ BAD = {
         lambda: layers.Conv1DTranspose(3, 3, strides=2, output_padding=2),
         r"output_padding=2 and strides=\(2,\); expected less than the strides",
     ),
-    "rank": (lambda: layers.Conv2D(3, 3)(SERIES), r"Conv2D 'conv2d.*': inputs of shape \(.*, 7, 4\) have 3 axes; expected 4"),
-    "rank of pooling": (lambda: layers.MaxPooling2D()(SERIES), r"have 3 axes; expected 4.*inputs\[..., None\]"),
-    "rank of global pooling": (lambda: layers.GlobalMaxPooling1D()(IMAGE), "have 4 axes; expected 3"),
-    "rank of adaptive pooling": (lambda: layers.AdaptiveMaxPooling3D(2)(IMAGE), "have 4 axes; expected 5"),
-    "rank of padding": (lambda: layers.ZeroPadding2D()(SERIES), "have 3 axes; expected 4"),
+    "rank": (lambda: layers.Conv2D(3, 3)(SERIES), r"Layer 'conv2d.*' \(Conv2D\) got an input of shape \(2, 7, 4\); expected ndim=4"),
+    "rank of pooling": (lambda: layers.MaxPooling2D()(SERIES), r"\(MaxPooling2D\) got an input of shape \(2, 7, 4\); expected ndim=4"),
+    "rank of global pooling": (lambda: layers.GlobalMaxPooling1D()(IMAGE), "GlobalMaxPooling1D.* expected ndim=3"),
+    "rank of adaptive pooling": (lambda: layers.AdaptiveMaxPooling3D(2)(IMAGE), "AdaptiveMaxPooling3D.* expected ndim=5"),
+    "rank of padding": (lambda: layers.ZeroPadding2D()(SERIES), "ZeroPadding2D.* expected ndim=4"),
     "too large a kernel": (lambda: layers.Conv2D(3, 6)(IMAGE), r"a window of \(6, 6\) does not fit into .* \(2, 5, 6, 4\)"),
     "too large a pool": (lambda: layers.MaxPooling2D(6)(IMAGE), r"a window of \(6, 6\) does not fit"),
     "unknown channels": (lambda: layers.Conv2D(3, 3).build((None, 5, 6, None)), "expected a known size of axis -1"),
+    "rank of build": (lambda: layers.Conv2D(3, 3).build((None, 6, 4)), r"inputs of shape \(None, 6, 4\) have 3 axes; expected 4"),
     "keepdims": (lambda: layers.GlobalMaxPooling2D(keepdims="no"), "GlobalMaxPooling2D: keepdims='no'; expected True or False"),
     "edges": (lambda: layers.ZeroPadding2D((1, 2, 3)), r"padding=\(1, 2, 3\); expected a whole number, 2 of them, or 2 pairs"),
     "negative edges": (lambda: layers.Cropping1D(-1), "Cropping1D: cropping=-1; expected a whole number of at least 0"),
@@ -56,11 +57,19 @@ def test_what_cannot_be_meant_is_refused(name):
         run()
 
 
+def test_a_refused_call_makes_no_weights():
+    layer = layers.Conv2D(3, 3)
+    with pytest.raises(ShapeError, match="expected ndim=4"):
+        layer(SERIES)
+    assert not layer.built and not layer.weights
+    assert layer(IMAGE).shape == (2, 3, 4, 3)
+
+
 def test_other_channels_than_those_of_the_kernel_are_refused():
     """Also where they would divide: that would silently be a convolution in groups."""
     layer = layers.Conv2D(6, 2)
     layer(IMAGE[..., :2])
-    with pytest.raises(ShapeError, match=r"Conv2D 'conv2d.*' has a kernel for 2 channels and got inputs of shape \(2, 5, 6, 4\)"):
+    with pytest.raises(ShapeError, match=r"Layer 'conv2d.*' .* got an input of shape \(2, 5, 6, 4\); expected size 2 of axis -1"):
         layer(IMAGE)
 
 

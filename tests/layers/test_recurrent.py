@@ -13,6 +13,7 @@ import pytest
 
 import pellucid
 from pellucid import layers
+from pellucid.graph.rows import coupling
 from tests.cases import some_slow
 from tests.layers.case import assert_close, normal
 
@@ -336,6 +337,17 @@ def test_a_bidirectional_gru_with_dropout_is_captured_once_and_trains():
     model.compile(pellucid.optimizers.Adam(0.02), "mse")
     losses = model.fit(x, y, batch_size=16, epochs=20, verbose=0).history["loss"]
     assert model.ledger.call_count == 1 and losses[-1] < 0.4 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["dropout", "stack", "own"])
+def test_rows_stay_apart_so_that_a_smaller_last_batch_needs_no_program(name):
+    layer = {
+        "dropout": lambda: layers.Bidirectional(layers.GRU(3, dropout=0.2, recurrent_dropout=0.2, return_sequences=True)),
+        "stack": lambda: layers.RNN([layers.GRUCell(3), layers.LSTMCell(2)], go_backwards=True),
+        "own": lambda: layers.TimeDistributed(layers.RNN(Local(3), return_sequences=True)),
+    }[name]()
+    graph = Scan(layer).model.capture(X if name != "own" else normal(2, 3, 4, 5))
+    assert coupling(graph.jaxpr, True) is None and coupling(graph.jaxpr, False) is None
 
 
 # ---- Bidirectional ----

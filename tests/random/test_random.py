@@ -23,6 +23,9 @@ SAMPLES = {
     "truncated_normal": (lambda seed: random.truncated_normal(SHAPE, 1.0, 2.0, seed=seed), 1.0, 2 * 0.8796256610342398),
     "randint": (lambda seed: random.randint(SHAPE, 2, 7, seed=seed), 4.0, np.sqrt(2)),
     "bernoulli": (lambda seed: random.bernoulli(SHAPE, 0.3, seed=seed), 0.3, np.sqrt(0.21)),
+    "beta": (lambda seed: random.beta(SHAPE, 2.0, np.full(100, 3.0), seed=seed), 0.4, 0.2),
+    "gamma": (lambda seed: random.gamma(SHAPE, 4.0, seed=seed), 4.0, 2.0),
+    "binomial": (lambda seed: random.binomial(SHAPE, 10.0, 0.3, seed=seed), 3.0, np.sqrt(2.1)),
     "categorical": (lambda seed: random.categorical(np.log([[0.2, 0.3, 0.5]] * 200), 100, seed=seed), 1.3, np.sqrt(0.61)),
 }
 RANGES = {"uniform": (-1, 3), "truncated_normal": (-3, 5), "randint": (2, 6), "bernoulli": (0, 1), "categorical": (0, 2)}

@@ -104,8 +104,15 @@ def own(cls):
 OPTIONS = {"batch_size": 10, "epochs": 4, "shuffle": False, "verbose": 0}
 
 
-@pytest.mark.parametrize("activity", [None, "l2"])
-@pytest.mark.parametrize("how", ["compiled", "eagerly", "own step"])
+@pytest.mark.parametrize(
+    "how, activity",
+    [
+        ("compiled", "l2"),
+        ("eagerly", "l2"),
+        ("own step", "l2"),
+        *(pytest.param(how, None, marks=pytest.mark.slow) for how in ("compiled", "eagerly", "own step")),
+    ],
+)
 def test_losses_of_training_and_evaluation_are_those_of_keras(activity, how):
     ours, theirs = twins(regularized, X, activity=activity)
     if how == "own step":
@@ -113,7 +120,7 @@ def test_losses_of_training_and_evaluation_are_those_of_keras(activity, how):
     ours.compile(optimizers.SGD(0.1), "mse", run_eagerly=how == "eagerly")
     theirs.compile("sgd", "mse")
     theirs.optimizer.learning_rate = 0.1
-    epochs = OPTIONS | {"epochs": 2 if how == "eagerly" else 4}
+    epochs = OPTIONS | {"epochs": 1 if how == "eagerly" else 3}
     history = [m.fit(X, Y, validation_data=(X[:7], Y[:7]), **epochs).history for m in (ours, theirs)]
     for key in ("loss", "val_loss"):
         np.testing.assert_allclose(history[0][key], history[1][key], rtol=1e-5)
@@ -171,7 +178,7 @@ def test_regularizers_alone_are_something_to_minimise():
     np.testing.assert_allclose(model.evaluate(X, verbose=0), float(sum(model.losses)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [lambda cls: cls, own])
+@pytest.mark.parametrize("kind", [lambda cls: cls, pytest.param(own, marks=pytest.mark.slow)])
 def test_another_regularizer_or_another_factor_counts_from_the_next_step(kind):
     model = regularized(pellucid, regularizers.L2(1.0))
     model.__class__ = kind(type(model))

@@ -43,13 +43,20 @@ def trained(k, name, epochs=2):
     return model
 
 
+def built(name):
+    """With an optimizer that has its state, but has done nothing."""
+    model = trained(pellucid, name, epochs=0)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
 def fit(model, epochs=2):
     with quiet():
         model.fit(X, Y, batch_size=4, shuffle=False, epochs=epochs, verbose=0)
 
 
 # without averages: in Keras a second fit with them fails
-@pytest.mark.parametrize("name", some_slow(sorted({*OPTIMIZERS} - {"Adam, averages"}), ["SGD, momentum", "Adam", "LossScale"]))
+@pytest.mark.parametrize("name", some_slow(sorted({*OPTIMIZERS} - {"Adam, averages"}), ["Adam", "LossScale"]))
 def test_training_goes_on_in_the_other_library(name, tmp_path):
     theirs, path = trained(keras, name), tmp_path / "m.weights.h5"
     keras_saves(theirs, path)
@@ -67,8 +74,10 @@ def test_training_goes_on_in_the_other_library(name, tmp_path):
         np.testing.assert_allclose(a, b.value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("ending", ["weights.h5", "safetensors"])
-@pytest.mark.parametrize("name", some_slow([*OPTIMIZERS, "Adafactor", "Muon"], ["Adam", "Adam, accumulation"]))
+ALL = [(name, ending) for name in [*OPTIMIZERS, "Adafactor", "Muon"] for ending in ("weights.h5", "safetensors")]
+
+
+@pytest.mark.parametrize("name, ending", some_slow(ALL, [("Adam", "weights.h5")]))
 def test_training_goes_on_to_the_last_bit(name, ending, tmp_path, monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, name, OPTIMIZERS.get(name, lambda k: getattr(k.optimizers, name)(0.01)))
     model, path = trained(pellucid, name, epochs=3), tmp_path / f"m.{ending}"
@@ -84,8 +93,8 @@ def test_training_goes_on_to_the_last_bit(name, ending, tmp_path, monkeypatch):
 
 
 def test_the_state_of_another_optimizer_is_left_out(tmp_path):
-    trained(pellucid, "Adam").save_weights(tmp_path / "m.weights.h5")
-    other = trained(pellucid, "SGD, momentum")
+    built("Adam").save_weights(tmp_path / "m.weights.h5")
+    other = built("SGD, momentum")
     before = [v.numpy() for v in other.optimizer.variables]
     with pytest.warns(UserWarning, match=r"state of the optimizer was not loaded.*'sgd' consists of 6 arrays; the file has 12"):
         report = other.load_weights(tmp_path / "m.weights.h5")
@@ -95,12 +104,12 @@ def test_the_state_of_another_optimizer_is_left_out(tmp_path):
 
 
 def test_a_model_without_an_optimizer_leaves_the_state_out(tmp_path):
-    trained(pellucid, "Adam").save_weights(tmp_path / "m.weights.h5")
+    built("Adam").save_weights(tmp_path / "m.weights.h5")
     plain = pellucid.Sequential([pellucid.Input((4,)), layers.Dense(3), layers.Dense(2)], name="p")
     report = plain.load_weights(tmp_path / "m.weights.h5")
     assert report.complete and report.optimizer == "left out, as 'p' has no optimizer: compile it before"
     plain.save_weights(tmp_path / "n.weights.h5")
-    compiled = trained(pellucid, "Adam")
+    compiled = built("Adam")
     assert "none in the file; that of 'adam' stays" in compiled.load_weights(tmp_path / "n.weights.h5").optimizer
 
 

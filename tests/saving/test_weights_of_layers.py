@@ -10,7 +10,7 @@ from tests.cases import some_slow
 from tests.layers.tables import CASES
 from tests.saving.both import arrays_of, keras_loads, keras_saves
 
-KEPT = ["Dense", "BatchNormalization", "Dropout"]
+KEPT = ["Dense", "BatchNormalization", "Bidirectional"]
 
 
 @pytest.mark.parametrize("name", some_slow(CASES, KEPT))
@@ -29,8 +29,10 @@ def test_the_file_of_a_layer_is_that_of_keras(name, tmp_path):
         theirs.set_weights([np.zeros_like(np.asarray(w.value)) for w in theirs.weights])
         keras_loads(theirs, tmp_path / "ours.weights.h5")
     report = pellucid.saving.load_weights(ours, tmp_path / "theirs.weights.h5")
-    assert report.complete and len(report.loaded) == len(before)
+    assert report.complete and len(report.loaded) >= len(before)  # a weight that two layers hold is there twice
     loaded = [np.asarray(w.value) for w in theirs.weights if "seed_generator" not in w.path]
+    pellucid.saving.save_weights(ours, tmp_path / "ours.safetensors")
+    assert pellucid.saving.load_weights(ours, tmp_path / "ours.safetensors").complete
     for a, b, c in zip(ours.weights, loaded, before, strict=True):
         np.testing.assert_array_equal(a.numpy(), c, err_msg=a.path)
         np.testing.assert_array_equal(b, c, err_msg=a.path)

@@ -1,6 +1,6 @@
 """Activation functions: of one element each, except softmax, log_softmax, sparsemax and glu, which act along an axis.
 
-Shapes: the output has the shape of ``x``, except for glu, which halves an axis.
+They take arrays, lists and symbolic tensors. Shapes: the output has the shape of ``x``, except for glu, which halves an axis.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core import registry
+from pellucid.core.symbolic import is_symbolic
+from pellucid.ops import nn, numpy
 
 entered = registry.activations.named
 
@@ -44,16 +46,16 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
         >>> activations.relu([-1.0, 2.0, 9.0], negative_slope=0.5, max_value=6.0).tolist()
         [-0.5, 2.0, 6.0]
     """
-    x = jnp.asarray(x)
+    if not threshold and max_value is None:
+        return nn.leaky_relu(x, negative_slope) if negative_slope else nn.relu(x)
+    x = x if is_symbolic(x) else jnp.asarray(x)
     if threshold:
-        positive = jnp.where(x > threshold, x, 0)
-    elif negative_slope and max_value is None:
-        return jax.nn.leaky_relu(x, negative_slope)
+        positive = numpy.where(x > threshold, x, 0)
     else:
-        positive = jax.nn.relu6(x) if max_value == 6 else jax.nn.relu(x)
+        positive = nn.relu6(x) if max_value == 6 else nn.relu(x)
     if max_value is not None and (threshold or max_value != 6):
-        positive = jnp.clip(positive, 0, max_value)
-    return positive - negative_slope * jax.nn.relu(threshold - x) if negative_slope else positive
+        positive = numpy.clip(positive, 0, max_value)
+    return positive - negative_slope * nn.relu(threshold - x) if negative_slope else positive
 
 
 @entered()
@@ -65,7 +67,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.2) -> jax.Array:
         >>> activations.leaky_relu([-1.0, 2.0], 0.5).tolist()
         [-0.5, 2.0]
     """
-    return jax.nn.leaky_relu(jnp.asarray(x), negative_slope)
+    return nn.leaky_relu(x, negative_slope)
 
 
 @entered()
@@ -77,25 +79,25 @@ def relu6(x: Any) -> jax.Array:
         >>> activations.relu6([-1.0, 2.0, 9.0]).tolist()
         [0.0, 2.0, 6.0]
     """
-    return jax.nn.relu6(jnp.asarray(x))
+    return nn.relu6(x)
 
 
 @entered()
 def elu(x: Any, alpha: float = 1.0) -> jax.Array:
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere. Source: Clevert et al. 2015, arXiv:1511.07289."""
-    return jax.nn.elu(jnp.asarray(x), alpha)
+    return nn.elu(x, alpha)
 
 
 @entered()
 def celu(x: Any, alpha: float = 1.0) -> jax.Array:
     """``x`` where positive, ``alpha * (exp(x / alpha) - 1)`` elsewhere. Source: Barron 2017, arXiv:1704.07483."""
-    return jax.nn.celu(jnp.asarray(x), alpha)
+    return nn.celu(x, alpha)
 
 
 @entered()
 def selu(x: Any) -> jax.Array:
     """``1.0507 * elu(x, 1.6733)``: keeps mean 0 and variance 1. Source: Klambauer et al. 2017, arXiv:1706.02515."""
-    return jax.nn.selu(jnp.asarray(x))
+    return nn.selu(x)
 
 
 @entered()
@@ -111,7 +113,7 @@ def gelu(x: Any, approximate: bool = False) -> jax.Array:
         >>> round(float(activations.gelu(1.0)), 4)
         0.8413
     """
-    return jax.nn.gelu(jnp.asarray(x), approximate)
+    return nn.gelu(x, approximate)
 
 
 @entered()
@@ -123,25 +125,25 @@ def sigmoid(x: Any) -> jax.Array:
         >>> float(activations.sigmoid(0.0))
         0.5
     """
-    return jax.nn.sigmoid(jnp.asarray(x))
+    return nn.sigmoid(x)
 
 
 @entered()
 def hard_sigmoid(x: Any) -> jax.Array:
     """``min(max(x / 6 + 1 / 2, 0), 1)``."""
-    return jax.nn.hard_sigmoid(jnp.asarray(x))
+    return nn.hard_sigmoid(x)
 
 
 @entered()
 def sparse_sigmoid(x: Any) -> jax.Array:
     """``min(max(x / 2 + 1 / 2, 0), 1)``."""
-    return jax.nn.sparse_sigmoid(jnp.asarray(x))
+    return nn.sparse_sigmoid(x)
 
 
 @entered()
 def log_sigmoid(x: Any) -> jax.Array:
     """``log(sigmoid(x))``, computed as ``-softplus(-x)``."""
-    return jax.nn.log_sigmoid(jnp.asarray(x))
+    return nn.log_sigmoid(x)
 
 
 @entered()
@@ -153,20 +155,19 @@ def tanh(x: Any) -> jax.Array:
         >>> float(activations.tanh(0.0))
         0.0
     """
-    return jnp.tanh(jnp.asarray(x))
+    return numpy.tanh(x)
 
 
 @entered()
 def hard_tanh(x: Any) -> jax.Array:
     """``min(max(x, -1), 1)``."""
-    return jax.nn.hard_tanh(jnp.asarray(x))
+    return nn.hard_tanh(x)
 
 
 @entered()
 def tanh_shrink(x: Any) -> jax.Array:
     """``x - tanh(x)``."""
-    x = jnp.asarray(x)
-    return x - jnp.tanh(x)
+    return nn.tanh_shrink(x)
 
 
 @entered()
@@ -178,71 +179,68 @@ def soft_shrink(x: Any, threshold: float = 0.5) -> jax.Array:
         >>> activations.soft_shrink([-2.0, 0.1, 2.0]).tolist()
         [-1.5, 0.0, 1.5]
     """
-    x = jnp.asarray(x)
-    return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
+    return nn.soft_shrink(x, threshold)
 
 
 @entered()
 def hard_shrink(x: Any, threshold: float = 0.5) -> jax.Array:
     """``x`` where ``abs(x) > threshold``, 0 elsewhere."""
-    x = jnp.asarray(x)
-    return jnp.where(jnp.abs(x) > threshold, x, 0)
+    return nn.hard_shrink(x, threshold)
 
 
 @entered()
 def threshold(x: Any, threshold: float, default_value: float) -> jax.Array:
     """``x`` where ``x > threshold``, ``default_value`` elsewhere."""
-    x = jnp.asarray(x)
-    return jnp.where(x > threshold, x, default_value)
+    return nn.threshold(x, threshold, default_value)
 
 
 @entered()
 def softplus(x: Any) -> jax.Array:
     """``log(1 + exp(x))``."""
-    return jax.nn.softplus(jnp.asarray(x))
+    return nn.softplus(x)
 
 
 @entered()
 def sparse_plus(x: Any) -> jax.Array:
     """0 up to -1, ``(x + 1)**2 / 4`` up to 1, then ``x``."""
-    return jax.nn.sparse_plus(jnp.asarray(x))
+    return nn.sparse_plus(x)
 
 
 @entered()
 def squareplus(x: Any, b: float = 4) -> jax.Array:
     """``(x + sqrt(x**2 + b)) / 2``. Source: Barron 2021, arXiv:2112.11687."""
-    return jax.nn.squareplus(jnp.asarray(x), b)
+    return nn.squareplus(x, b)
 
 
 @entered()
 def softsign(x: Any) -> jax.Array:
     """``x / (1 + abs(x))``."""
-    return jax.nn.soft_sign(jnp.asarray(x))
+    return nn.softsign(x)
 
 
 @entered("swish")
 def silu(x: Any) -> jax.Array:
     """``x * sigmoid(x)``. Sources: arXiv:1606.08415, arXiv:1710.05941 (there called Swish)."""
-    return jax.nn.silu(jnp.asarray(x))
+    return nn.silu(x)
 
 
 @entered("hard_swish")
 def hard_silu(x: Any) -> jax.Array:
     """``x * hard_sigmoid(x)``. Source: Howard et al. 2019, arXiv:1905.02244."""
-    return jax.nn.hard_silu(jnp.asarray(x))
+    return nn.hard_silu(x)
 
 
 @entered()
 def mish(x: Any) -> jax.Array:
     """``x * tanh(softplus(x))``. Source: Misra 2019, arXiv:1908.08681."""
-    x = jnp.asarray(x)
-    return x * jnp.tanh(jax.nn.softplus(x))
+    x = x if is_symbolic(x) else jnp.asarray(x)
+    return x * numpy.tanh(nn.softplus(x))
 
 
 @entered()
 def exponential(x: Any) -> jax.Array:
     """``exp(x)``."""
-    return jnp.exp(jnp.asarray(x))
+    return numpy.exp(x)
 
 
 @entered()
@@ -254,13 +252,13 @@ def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> jax.Array:
         >>> activations.softmax([1.0, 1.0]).tolist()
         [0.5, 0.5]
     """
-    return jax.nn.softmax(jnp.asarray(x), axis)
+    return nn.softmax(x, axis)
 
 
 @entered()
 def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> jax.Array:
     """``x - log(sum(exp(x)))``, the sum along ``axis``."""
-    return jax.nn.log_softmax(jnp.asarray(x), axis)
+    return nn.log_softmax(x, axis)
 
 
 @entered()
@@ -274,12 +272,7 @@ def sparsemax(x: Any, axis: int = -1) -> jax.Array:
         >>> activations.sparsemax([2.0, 1.5, 0.0]).tolist()
         [0.75, 0.25, 0.0]
     """
-    x = jnp.moveaxis(jnp.asarray(x), axis, -1)
-    descending = -jnp.sort(-x, axis=-1)
-    excess = jnp.cumsum(descending, axis=-1) - 1  # of the k largest, for each k
-    k = jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype)
-    tau = jnp.max(excess / k, axis=-1, keepdims=True)  # this is greatest at the number of entries that stay positive
-    return jnp.moveaxis(jnp.maximum(x - tau, 0), -1, axis)
+    return nn.sparsemax(x, axis)
 
 
 @entered()
@@ -291,4 +284,4 @@ def glu(x: Any, axis: int = -1) -> jax.Array:
         >>> activations.glu([[4.0, 0.0]]).tolist()
         [[2.0]]
     """
-    return jax.nn.glu(jnp.asarray(x), axis)
+    return nn.glu(x, axis)

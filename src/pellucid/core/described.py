@@ -59,6 +59,8 @@ class Described(Precision):
         assert Hooks.output_spec is not None
         return Hooks.output_spec(self, args, kwargs)
 
+    symbolic_call = compute_output_spec  # Keras has both names
+
     @Given
     def metrics(self) -> list[Any]:
         """The metrics in attributes of the layer and of those nested in it."""

@@ -419,7 +419,11 @@ def over_rows(function: Callable, elements: Any) -> Any:
         with Frame(dict(zip(traced.writes, seeds, strict=True))):
             return traced(x)[0]
 
-    return jax.vmap(run)(seeds, elements)
+    def vectorized_map(*given: Any) -> Any:
+        return jax.vmap(run)(*given)
+
+    together = vectorized_map if jax_compat.computes_now() else jax.jit(vectorized_map)  # one equation, by its name
+    return together(seeds, elements)
 
 
 def _seed_of_each(state: Any, rows: Any) -> jax.Array:

@@ -134,6 +134,8 @@ class Layer(Described):
         autocast: bool = True,
         regularizer: Any = None,
         constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
         name: str | None = None,
     ) -> Variable:
         """Makes a Variable that belongs to the layer.
@@ -146,8 +148,12 @@ class Layer(Described):
             autocast: whether ``call`` of a layer of mixed precision reads it as the type that it computes in, if it is trained.
             regularizer: name or callable: the penalty on it that is added to the loss; see ``pellucid.regularizers``.
             constraint: name or callable: what optimizers make of the value after each update; see ``pellucid.constraints``.
+            aggregation: accepted for Keras's sake: one program computes on all devices, whose values need no joining.
+            overwrite_with_gradient: False; in Keras True is for the scales of quantized layers.
             name: last part of its path.
         """
+        if overwrite_with_gradient:
+            raise NotImplementedError("add_weight: overwrite_with_gradient=True; expected False: there are no quantized layers here.")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         where = f"add_weight({name!r}) in layer {self.path!r}"
         if any(not isinstance(d, int | np.integer) or d < 0 for d in shape):
@@ -201,10 +207,10 @@ class Layer(Described):
         if masks.exist() or "mask" in kwargs:
             kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
-        self._build_for(args, kwargs)
-        if self.input_spec is not None:
+        if self.input_spec is not None:  # before weights are made for them
             first = args[0] if args else next(iter(kwargs.values()), None)
             check_inputs(self.input_spec, first, f"Layer {self.path!r} ({type(self).__name__})")
+        self._build_for(args, kwargs)
         watcher = frame.observer()
         compute = FLOATS.get(policy.compute_dtype) if self._state.autocast else None
         mixed = compute if policy.variable_dtype != policy.compute_dtype else None

@@ -102,7 +102,7 @@ class SymbolicTensor:
 
     exist = False  # most programs make none, and need not look for them in every call
 
-    def __init__(self, shape: tuple, dtype: Any, step: Step | None = None, name: str | None = None):
+    def __init__(self, shape: tuple, dtype: Any = "float32", step: Step | None = None, name: str | None = None):
         SymbolicTensor.exist = True
         self.sizes = tuple(_symbol_of(axis) if size is None else size for axis, size in enumerate(shape))
         self.shape = tuple(None if isinstance(size, jax_compat.SymbolicSize) else size for size in self.sizes)

@@ -324,6 +324,8 @@ class Walk:
         if node in around:
             return None
         outside = {n.path for n in self._around(node.path)}
+        if producer in outside and around[0].layer is None:  # control flow, of a node inside it
+            return None
         return next((n.path for n in reversed(around) if n.path not in outside), producer)
 
     def _count(self, node: Node, eqn: Any, times: float) -> None:
@@ -391,7 +393,8 @@ class Walk:
         """The node of control flow, with the layer calls of its jaxprs inside; None for a function, and for what a library's layer does."""
         layer = self._graph_layer if owner is None else self.calls[owner].layer
         of_scope = layer is not None and layer._state.remat is not None and eqn.primitive.name in REMAT
-        if eqn.primitive.name not in _CONTROL_FLOW or (owner is not None and is_ours(layer)) or of_scope:
+        is_one = eqn.primitive.name in _CONTROL_FLOW or eqn.params.get("name") == "vectorized_map"
+        if not is_one or (owner is not None and is_ours(layer)) or of_scope:
             return None
         level = self._level(owner)
         node = self._operation(eqn, owner)

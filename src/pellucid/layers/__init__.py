@@ -32,6 +32,7 @@ from pellucid.layers.dropout import (
 )
 from pellucid.layers.einsum_dense import EinsumDense
 from pellucid.layers.embedding import Embedding, ReversibleEmbedding
+from pellucid.layers.input import Input, InputLayer
 from pellucid.layers.lambda_layer import Lambda
 from pellucid.layers.masking import Masking
 from pellucid.layers.merging import (
@@ -186,6 +187,8 @@ __all__ = [
     "GroupNormalization",
     "GroupQueryAttention",
     "Identity",
+    "Input",
+    "InputLayer",
     "InputSpec",
     "LSTM",
     "LSTMCell",

@@ -104,9 +104,11 @@ class Cell(Layer):
         def drawn(rate: float, size: tuple[int, ...]) -> Any:
             if not 0 < rate < 1:
                 return None
-            shape = (*((self.gates,) if own else ()), batch_size, *size)
+            # rows first, so that padded ones draw nothing that others would have drawn
+            shape = (batch_size, *((self.gates,) if own else ()), *size)
             ones = lambda: jnp.ones(shape, self.compute_dtype)
-            return by_training(training, lambda: random.dropout(ones(), rate, seed=self.seed_generator), ones)
+            factors = by_training(training, lambda: random.dropout(ones(), rate, seed=self.seed_generator), ones)
+            return jnp.swapaxes(factors, 0, 1) if own else factors
 
         sizes = self._row_shapes()
         return drawn(self.dropout, sizes[0]), drawn(self.recurrent_dropout, sizes[1])

@@ -8,10 +8,11 @@ from typing import Any
 from pellucid import activations, ops
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
-from pellucid.ops.windows import channel_axis, format_of, padding_of, per_axis, rank_of, shown
+from pellucid.ops.windows import channel_axis, format_of, padding_of, per_axis, rank_of
 
 Sizes = int | Sequence[int]
 
@@ -43,6 +44,7 @@ class _Convolution(Layer):
             raise ValueError(
                 f"{where}: strides={self.strides} and dilation_rate={self.dilation_rate}; expected one of them to be 1 along all axes."
             )
+        self.input_spec = InputSpec(ndim=rank + 2)
         self.padding, self.data_format = padding_of(where, padding, self.paddings), format_of(where, data_format)
         self.activation, self.use_bias = activations.get(activation), use_bias
         keep_options(self, **weights)
@@ -56,18 +58,14 @@ class _Convolution(Layer):
         raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
-        self.channels = size_of_axis(self, input_shape, channel_axis(self.data_format))
+        axis = channel_axis(self.data_format)
         rank_of(f"{type(self).__name__} {self.path!r}", input_shape, self.rank)
-        filters = self.make_kernels(self.channels)
+        channels = size_of_axis(self, input_shape, axis)
+        filters = self.make_kernels(channels)
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
         self.bias = add_weight(self, "bias", (filters,)) if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
-        if inputs.shape[channel_axis(self.data_format)] != self.channels:
-            raise ShapeError(
-                f"{type(self).__name__} {self.path!r} has a kernel for {self.channels} channels and got inputs of shape "
-                f"{shown(inputs.shape)} ({self.data_format})."
-            )
         y = self.convolved(
             inputs, strides=self.strides, padding=self.padding, data_format=self.data_format, dilation_rate=self.dilation_rate
         )

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from pellucid import config, random
+from pellucid import random
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
 from pellucid.errors import ShapeError
+from pellucid.ops.windows import format_of
 
 
 class _Random(Layer):
@@ -171,9 +172,7 @@ class _Spatial(_OfChannels):
 
     def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **layer_args: Any):
         super().__init__(rate, seed, **layer_args)
-        if data_format not in (None, "channels_last", "channels_first"):
-            raise ValueError(f"{type(self).__name__}: data_format={data_format!r}; expected 'channels_last', 'channels_first' or None.")
-        self.data_format = data_format or config.image_data_format()
+        self.data_format = format_of(type(self).__name__, data_format)
 
     def changed(self, inputs: Any) -> Any:
         if inputs.ndim != self.axes + 2:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from pellucid import ops
 from pellucid.core.checks import check_flags
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
-from pellucid.ops.windows import format_of, padding_of, per_axis, rank_of, spatial_axes
+from pellucid.ops.windows import format_of, padding_of, per_axis, spatial_axes
 
 Sizes = int | Sequence[int]
 
@@ -37,13 +38,13 @@ class _Windows(Layer):
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
         where = type(self).__name__
         self.pool_size = per_axis(where, "pool_size", pool_size, self.rank)
         self.strides = self.pool_size if strides is None else per_axis(where, "strides", strides, self.rank)
         self.padding, self.data_format = padding_of(where, padding), format_of(where, data_format)
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
         return type(self).pool(inputs, self.pool_size, self.strides, self.padding, self.data_format)
 
 
@@ -173,11 +174,11 @@ class _Adaptive(Layer):
 
     def __init__(self, output_size: Sizes, data_format: str | None = None, **layer_args: Any):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
         self.output_size = per_axis(type(self).__name__, "output_size", output_size, self.rank)
         self.data_format = format_of(type(self).__name__, data_format)
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
         return type(self).pool(inputs, self.output_size, self.data_format)
 
 
@@ -260,12 +261,12 @@ class _Global(Layer):
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **layer_args: Any):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
         check_flags(type(self).__name__, keepdims=keepdims)
         self.data_format, self.keepdims = format_of(type(self).__name__, data_format), keepdims
 
     def axes_of(self, inputs: Any) -> tuple[int, ...]:
         """The spatial axes."""
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
         return spatial_axes(inputs.ndim, self.data_format)
 
 

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core.checks import check_whole
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.ops.resizing import interpolation_of
-from pellucid.ops.windows import format_of, per_axis, rank_of, shown, spatial_axes, with_outer
+from pellucid.ops.windows import format_of, per_axis, shown, spatial_axes, with_outer
 
 Edges = Any  # a whole number; one for each axis; or a pair of them for each axis
 
@@ -36,11 +37,11 @@ class _ZeroPadding(Layer):
 
     def __init__(self, padding: Edges = 1, data_format: str | None = None, **layer_args: Any):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
         self.padding = _edges_of(type(self).__name__, "padding", padding, self.rank)
         self.data_format = format_of(type(self).__name__, data_format)
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
         return jnp.pad(inputs, with_outer(_pairs(self.padding, self.rank), (0, 0), self.data_format))
 
 
@@ -101,11 +102,11 @@ class _Cropping(Layer):
 
     def __init__(self, cropping: Edges, data_format: str | None = None, **layer_args: Any):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
         self.cropping = _edges_of(type(self).__name__, "cropping", cropping, self.rank)
         self.data_format = format_of(type(self).__name__, data_format)
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
         for axis, (before, after) in zip(spatial_axes(inputs.ndim, self.data_format), _pairs(self.cropping, self.rank), strict=True):
             size = inputs.shape[axis]
             if isinstance(size, int) and before + after >= size:
@@ -198,10 +199,10 @@ class UpSampling1D(Layer):
 
     def __init__(self, size: int = 2, **layer_args: Any):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=3)
         self.size = check_whole("UpSampling1D", "size", size)
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"UpSampling1D {self.path!r}", inputs.shape, 1)
         return _repeated(inputs, (self.size,), (1,))
 
 
@@ -210,11 +211,11 @@ class _UpSampling(Layer):
 
     def __init__(self, size: Any = 2, data_format: str | None = None, **layer_args: Any):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
         self.size = per_axis(type(self).__name__, "size", size, self.rank)
         self.data_format = format_of(type(self).__name__, data_format)
 
     def call(self, inputs: Any) -> Any:
-        rank_of(f"{type(self).__name__} {self.path!r}", inputs.shape, self.rank)
         return _repeated(inputs, self.size, spatial_axes(inputs.ndim, self.data_format))
 
 
@@ -247,7 +248,6 @@ class UpSampling2D(_UpSampling):
     def call(self, inputs: Any) -> Any:
         if self.interpolation == "nearest":
             return super().call(inputs)
-        rank_of(f"UpSampling2D {self.path!r}", inputs.shape, self.rank)
         factors = with_outer(self.size, 1, self.data_format)
         shape = tuple(n if k == 1 else n * k for n, k in zip(inputs.shape, factors, strict=True))
         return jax.image.resize(inputs, shape, self.interpolation, antialias=False)

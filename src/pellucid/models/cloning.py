@@ -12,9 +12,10 @@ from pellucid.core import serialization
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object
 from pellucid.core.symbolic import Step, SymbolicTensor, apply
+from pellucid.layers.input import Input
 from pellucid.models.ends import Inside
 from pellucid.models.model import Model
-from pellucid.models.network import Connected, Input, Network
+from pellucid.models.network import Connected, Network
 from pellucid.models.sequential import Sequential
 
 serialization.alias("Functional", Model)

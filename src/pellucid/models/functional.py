@@ -16,8 +16,9 @@ from pellucid.core.layer import Layer
 from pellucid.core.serialization import deserialize_keras_object, serialize_keras_object
 from pellucid.core.symbolic import OPERATORS, Step, SymbolicTensor, apply
 from pellucid.errors import did_you_mean
+from pellucid.layers.input import Input
 from pellucid.models.ends import Inside
-from pellucid.models.network import Connected, Input, Network
+from pellucid.models.network import Connected, Network
 
 # What Keras keeps with the call of an operation: all else but its first argument is part of the operation.
 _OF_THE_CALL = {"x", "x1", "x2", "xs", "y", "condition", "indices", "predictions", "output", "segment_ids"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from pellucid.core import dtypes, masks
+from pellucid.core import masks
 from pellucid.core.given import Given
 from pellucid.core.hooks import Hooks
 from pellucid.core.layer import Layer
@@ -15,36 +15,8 @@ from pellucid.core.symbolic import Step, SymbolicTensor
 from pellucid.errors import NotBuiltError, did_you_mean
 from pellucid.graph import connect, output_shapes
 from pellucid.graph.graph import Arguments, Graph
-from pellucid.graph.inputs import check_shape
 from pellucid.models.ends import Inside, View, together
 from pellucid.training.own_step import built_in
-
-
-def Input(
-    shape: Any = None, batch_size: int | None = None, dtype: Any = None, name: str | None = None, batch_shape: Any = None
-) -> SymbolicTensor:
-    """A symbolic tensor to begin a model with.
-
-    Args:
-        shape: of one row, without the batch; None in it is a size that is open, such as the length of sequences: ``(None, 6)``.
-        batch_size: None (the default) for any.
-        dtype: by default ``floatx()``.
-        name: of the input.
-        batch_shape: the shape with the batch, in place of ``shape`` and ``batch_size``.
-
-    Example:
-        >>> from pellucid import Input, Model, layers
-        >>> x = Input((3,))
-        >>> Model(x, layers.Dense(2)(x)).output_shape
-        (None, 2)
-    """
-    if (shape is None) == (batch_shape is None):
-        raise ValueError(f"Input: shape={shape!r}, batch_shape={batch_shape!r}; expected one of them, such as shape=(3,).")
-    whole = tuple(batch_shape) if batch_shape is not None else (batch_size, *((shape,) if isinstance(shape, int) else tuple(shape)))
-    check_shape(whole, f"Input: {name or 'the input'} has shape {whole}")
-    if name is not None and not isinstance(name, str):
-        raise ValueError(f"Input: name={name!r}; expected a text.")
-    return SymbolicTensor(whole, dtypes.standardize_dtype(dtype), name=name)
 
 
 class Network:
@@ -100,6 +72,29 @@ class Network:
 def _alone(tree: Any) -> Any:
     """A list of one is that one, as in Keras: else the inputs ``[x]`` and ``x`` would be of two signatures."""
     return tree[0] if isinstance(tree, list | tuple) and len(tree) == 1 else tree
+
+
+def get_source_inputs(tensor: SymbolicTensor) -> list[SymbolicTensor]:
+    """The inputs that a symbolic tensor is made of.
+
+    Example:
+        >>> from pellucid import Input, layers, utils
+        >>> a, b = Input((2,), name="a"), Input((2,), name="b")
+        >>> [x.name for x in utils.get_source_inputs(layers.add([a, layers.Dense(2)(b)]))]
+        ['a', 'b']
+    """
+    found: dict[int, SymbolicTensor] = {}
+    seen, waiting = set(), [tensor]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if one.step is None:
+            found[id(one)] = one
+        else:
+            waiting += reversed(one.step.inputs)
+    return list(found.values())
 
 
 def _steps_between(inputs: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> list[Step]:

@@ -36,6 +36,24 @@ def bernoulli(shape: tuple, p: float = 0.5, seed: Any = None) -> jax.Array:
     return jax.random.bernoulli(key_of(seed), p, shape)
 
 
+def beta(shape: tuple, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> jax.Array:
+    """Draws from the beta distributions of two arrays of shape parameters, which broadcast to the shape."""
+    dtype = standardize_dtype(dtype)
+    return jax.random.beta(key_of(seed), jnp.asarray(alpha, dtype), jnp.asarray(beta, dtype), shape, dtype)
+
+
+def gamma(shape: tuple, alpha: Any, dtype: Any = None, seed: Any = None) -> jax.Array:
+    """Draws from the gamma distributions with shape parameters alpha and rate 1."""
+    dtype = standardize_dtype(dtype)
+    return jax.random.gamma(key_of(seed), jnp.asarray(alpha, dtype), shape, dtype)
+
+
+def binomial(shape: tuple, counts: Any, probabilities: Any, dtype: Any = None, seed: Any = None) -> jax.Array:
+    """How many of so many tries succeed, each with a probability; both broadcast to the shape."""
+    dtype = standardize_dtype(dtype)
+    return jax.random.binomial(key_of(seed), jnp.asarray(counts, dtype), jnp.asarray(probabilities, dtype), shape, dtype)
+
+
 def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Any = None) -> jax.Array:
     """Class indices (rows, num_samples) drawn from rows of logits."""
     shape = (*logits.shape[:-1], num_samples)

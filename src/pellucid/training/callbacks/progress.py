@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from pellucid import config
 from pellucid.training.callbacks.callback import Callback
 
 _EVERY = 0.1  # seconds between two drawings
@@ -49,7 +50,7 @@ class ProgressBar(Callback):
     def begin(self, title: str, steps: int | None) -> None:
         """A pass over data begins, of so many steps, where that is known."""
         self._title, self._steps, self._started = title, steps, time.perf_counter()
-        self._live = self.verbose == 1 and _is_live()
+        self._live = self.verbose == 1 and config.is_interactive_logging_enabled() and _is_live()
         self._drawn = self._started
 
     def wants(self) -> bool:
