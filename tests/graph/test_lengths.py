@@ -270,3 +270,13 @@ def test_a_size_is_an_option_of_an_equation():
     outer = Net(lambda m, x, t: graph.run(x[:, 1:], False)[0]).capture((None, None, 6))
     np.testing.assert_allclose(outer.run(x, False)[0], repeated(x[:, 1:], 4, 2))
     assert outer.coupling(False) is None
+
+
+def test_a_check_of_jax_is_answered_for_the_present_length():
+    net = Net(lambda m, x, t: layers.Cropping1D(2)(convolved(x, 2)).reshape(-1, 1))
+    graph = net.capture((None, None, 6))
+    assert graph.inputs == (None, None, 6)
+    for length in (9, 12):
+        x = jnp.asarray(normal(2, length, 6))
+        np.testing.assert_allclose(graph.run(x, False)[0], convolved(x, 2)[:, 2:-2].reshape(-1, 1), rtol=1e-5, atol=1e-5)
+    assert net.ledger.call_count == 1

@@ -148,11 +148,15 @@ def symbols_of(size: Any) -> set[str]:
     return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
 
 
+_ORDERS = {"__ge__", "__lt__", "__gt__", "__le__"}
+
+
 @contextlib.contextmanager
-def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterator[None]:
+def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any], settle: Callable[[SymbolicSize, str, tuple], Any]) -> Iterator[None]:
     """Comparisons and conversions of a symbolic size go to ``answer(size, operator, others)`` first.
 
-    ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. The operators are those of a class attribute
+    ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. Where JAX cannot tell which of two sizes is larger,
+    ``settle`` does: to JAX that is as if a constraint had been put on the sizes. The operators are those of a class attribute
     of JAX: they are put back when the last of several captures ends.
     """
     names: tuple[str, ...] = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
@@ -174,7 +178,15 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterato
 
         def method(size: SymbolicSize, *others: Any) -> Any:
             given = answer(size, name, others)
-            return original(size, *others) if given is NotImplemented else given
+            if given is not NotImplemented:
+                return given
+            try:
+                return original(size, *others)
+            except InconclusiveSize:
+                given = settle(size, name, others) if name in _ORDERS else NotImplemented
+                if given is NotImplemented:
+                    raise
+                return given
 
         return attribute if name == "__getattribute__" else method
 

@@ -156,16 +156,14 @@ class GraphCache:
             return signature.opened(()), ""
         declared = self.layer._open_axes(jax.tree.unflatten(signature.tree, range(len(signature.leaves))))
         last = self._lengths.get(signature.kind)
-        if last is None:
-            return signature.opened(declared), ""
+        if last is None:  # of other types of data, such as `build` assumed, the same sizes are open
+            alike = next((names for _, names in reversed(self._lengths.values()) if names.ranks == signature.ranks), None)
+            return signature.opened(declared | (alike.open_axes if alike is not None else set())), ""
         before, names = last
         if names.sizes_in(signature) is not None:
             return names, ""
-        known = {
-            (i, a) for i, (shape, _) in enumerate(names.leaves) for a, d in enumerate(shape) if shape != "value" and isinstance(d, str)
-        }
         more = axes_of_lengths(before, signature, {d for v in self.layer.weights for d in v.shape})
-        opened = signature.opened(known | more | declared)
+        opened = signature.opened(names.open_axes | more | declared)
         return opened, lengths_difference(before, signature, opened) if opened.lengths else ""
 
     # ---- Capturing ----

@@ -167,6 +167,13 @@ class Capture:
             return int
         if any(not isinstance(o, jax_compat.SymbolicSize | int | float | np.number) for o in others):
             return NotImplemented
+        return self._guarded(size, operator, others, frame)
+
+    def settle(self, size: Any, operator: str, others: tuple) -> Any:
+        """Answers a comparison of JAX's own, which it could not decide, for the present sizes."""
+        return NotImplemented if threading.get_ident() != self._thread else self._guarded(size, operator, others, _asker())
+
+    def _guarded(self, size: Any, operator: str, others: tuple, frame: Any) -> Any:
         guard = SizeGuard(size, operator, others, None, jax_compat.user_place(frame))
         guard = SizeGuard(size, operator, others, guard.ask(self.sizes), guard.place)
         self.size_guards.append(guard)
@@ -284,7 +291,7 @@ def _attempt(
         all_or_nothing(layer),
         guards.watching() as reads,
         seen.watching(strict),
-        jax_compat.size_questions(capture.answer),
+        jax_compat.size_questions(capture.answer, capture.settle),
     ):
         traced = Traced(run, *specs, observer=capture)
     graph = Graph(

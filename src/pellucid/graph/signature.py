@@ -78,6 +78,17 @@ class Signature:
         """What inputs that differ in sizes alone have in common."""
         return self.tree, tuple((shape, dtype) if shape == "value" else (len(shape), dtype) for shape, dtype in self.leaves)
 
+    @property
+    def ranks(self) -> tuple:
+        """The same without the data types."""
+        return self.tree, tuple(None if shape == "value" else len(shape) for shape, _ in self.leaves)
+
+    @property
+    def open_axes(self) -> set[Axis]:
+        """Where names are."""
+        arrays = ((i, shape) for i, (shape, _) in enumerate(self.leaves) if shape != "value")
+        return {(i, axis) for i, shape in arrays for axis, size in enumerate(shape) if isinstance(size, str)}
+
     def sizes_in(self, given: Signature) -> dict[str, int] | None:
         """The value of each open size, the batch apart, in inputs of a signature; None where they do not fit this one."""
         if self.tree != given.tree:
