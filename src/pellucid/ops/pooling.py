@@ -124,10 +124,11 @@ def mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) ->
         return jax.lax.reduce_window(x, np.array(0, x.dtype), jax.lax.add, window, strides, padding)
 
     inputs = _floating(inputs)
+    wide = inputs.astype(jnp.promote_types(inputs.dtype, "float32"))  # a sum of ones in bfloat16 ends at 256
     if padding == "VALID":
-        return sums(inputs) / math.prod(window)
-    ones = jnp.ones([n if k > 1 else 1 for n, k in zip(inputs.shape, window, strict=True)], inputs.dtype)
-    return sums(inputs) / sums(ones)
+        return (sums(wide) / math.prod(window)).astype(inputs.dtype)
+    ones = jnp.ones([n if k > 1 else 1 for n, k in zip(inputs.shape, window, strict=True)], wide.dtype)
+    return (sums(wide) / sums(ones)).astype(inputs.dtype)
 
 
 def _floating(x: Any) -> jax.Array:
