@@ -254,7 +254,7 @@ class Layer(Described):
 
     def _activity_penalty(self, output: Any) -> Any:
         """The regularizer's penalty on an output, by the number of rows: no batch size makes it stronger."""
-        penalty = self.activity_regularizer(output)
+        penalty = self.activity_regularizer(dtypes.wide(output))  # half precision would overflow
         if not output.ndim:
             return penalty
         rows = jnp.asarray(output.shape[0], penalty.dtype)
