@@ -36,7 +36,6 @@ class InputSpec:
         Traceback (most recent call last):
         ...
         pellucid.errors.ShapeError: Layer 'identity' (Identity) got an input of shape (2, 4); expected ndim=3.
-        ...
     """
 
     dtype: Any = None
