@@ -9,6 +9,7 @@ import contextlib
 import dis
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from traceback import walk_stack, walk_tb
 from typing import Any, NamedTuple
@@ -149,6 +150,13 @@ def symbols_of(size: Any) -> set[str]:
 
 
 _ORDERS = {"__ge__", "__lt__", "__gt__", "__le__"}
+_UNSURE = {"__eq__": False, "__ne__": True}  # what JAX says, too, of sizes that may be equal
+
+
+def _asked_by_jax(frame: Any) -> bool:
+    """Whether JAX's operations ask, and not its algebra of sizes."""
+    file = frame.f_code.co_filename
+    return file.startswith(_FOLDERS[0] + os.sep) and not file.endswith("shape_poly.py")
 
 
 @contextlib.contextmanager
@@ -156,7 +164,8 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any], settle: Ca
     """Comparisons and conversions of a symbolic size go to ``answer(size, operator, others)`` first.
 
     ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. Where JAX cannot tell which of two sizes is larger,
-    ``settle`` does: to JAX that is as if a constraint had been put on the sizes. The operators are those of a class attribute
+    or whether they are equal, ``settle`` may: to JAX that is as if a constraint had been put on the sizes. The operators are those of a
+    class attribute
     of JAX: they are put back when the last of several captures ends.
     """
     names: tuple[str, ...] = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
@@ -181,12 +190,15 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any], settle: Ca
             if given is not NotImplemented:
                 return given
             try:
-                return original(size, *others)
+                found = original(size, *others)
             except InconclusiveSize:
                 given = settle(size, name, others) if name in _ORDERS else NotImplemented
                 if given is NotImplemented:
                     raise
                 return given
+            if found is _UNSURE.get(name) and isinstance(others[0], SymbolicSize) and _asked_by_jax(sys._getframe(1)):
+                given = settle(size, name, others)
+            return found if given is NotImplemented else given
 
         return attribute if name == "__getattribute__" else method
 

@@ -158,12 +158,12 @@ class GraphCache:
         last = self._lengths.get(signature.kind)
         if last is None:  # of other types of data, such as `build` assumed, the same sizes are open
             alike = next((names for _, names in reversed(self._lengths.values()) if names.ranks == signature.ranks), None)
-            return signature.opened(declared | (alike.open_axes if alike is not None else set())), ""
+            return signature.opened((), declared | (alike.open_axes if alike is not None else set())), ""
         before, names = last
         if names.sizes_in(signature) is not None:
             return names, ""
         more = axes_of_lengths(before, signature, {d for v in self.layer.weights for d in v.shape})
-        opened = signature.opened(names.open_axes | more | declared)
+        opened = signature.opened(names.open_axes | more, declared)
         return opened, lengths_difference(before, signature, opened) if opened.lengths else ""
 
     # ---- Capturing ----
@@ -185,13 +185,17 @@ class GraphCache:
             run = Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place, of=self.of)
             return self.ledger.add(run)
 
-        def refused(at: Place | None, what: str, seconds: float, names: frozenset[str]) -> None:
+        def refused(at: Place | None, what: str, seconds: float, names: frozenset[str] | None) -> None:
             nonlocal reason, sentence
-            self._refused.put(kind, (names, needs := f"{at} needs to know the size"))
-            symbol = "batch" if BATCH in names else "length"
+            needs = f"{at} needs to know the size"
+            symbol = "batch" if BATCH in (names if names is not None else signature.lengths or (BATCH,)) else "length"
             enter(f"{sentence}, but a symbolic {symbol} was refused at {at} ({what})", training, seconds, "refused")
             self._captured += 1
-            reason, sentence = Reason.CONCRETE, f"captured once more for {told_sizes(names, sizes)}, because {needs}"
+            if names is None:
+                reason, sentence = Reason.SIZE, f"captured once more for sizes that are equal where those of now are, because {needs}"
+            else:
+                self._refused.put(kind, (names, needs))
+                reason, sentence = Reason.CONCRETE, f"captured once more for {told_sizes(names, sizes)}, because {needs}"
             self._check_budget(sentence)
 
         try:

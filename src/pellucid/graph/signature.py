@@ -107,22 +107,30 @@ class Signature:
                     return None
         return found
 
-    def opened(self, axes: Container[Axis]) -> Signature:
-        """The signature with names in place of some sizes, and of those that are open by themselves."""
+    def opened(self, axes: Container[Axis], declared: Container[Axis] = ()) -> Signature:
+        """The signature with names in place of some sizes, and of those that are open by themselves.
+
+        Args:
+            axes: where equal sizes are the same.
+            declared: where they are only if they are in the same axis of several arrays: that of an image is not square for ever.
+        """
         names: dict[Any, str] = {}
         numbers = itertools.count(1)
 
-        def name(size: Any) -> str:
-            known = identity(size)
+        def name(size: Any, at: Axis) -> str:
+            known = ("axis", at[1], size) if at in declared and not isinstance(size, Open) else identity(size)
             if known not in names:
                 number = next(numbers)
                 names[known] = LENGTH if number == 1 else f"{LENGTH}_{number}"
             return names[known]
 
+        def is_open(size: Any, at: Axis) -> bool:
+            return isinstance(size, Open) or at in axes or at in declared
+
         leaves = tuple(
             (shape, dtype)
             if shape == "value"
-            else (tuple(name(d) if isinstance(d, Open) or (i, a) in axes else d for a, d in enumerate(shape)), dtype)
+            else (tuple(name(d, (i, a)) if is_open(d, (i, a)) else d for a, d in enumerate(shape)), dtype)
             for i, (shape, dtype) in enumerate(self.leaves)
         )
         return dataclasses.replace(self, leaves=leaves)
