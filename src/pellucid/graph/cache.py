@@ -144,7 +144,8 @@ class GraphCache:
 
     def _find(self, signature: Signature, batch_size: int | None, training: bool) -> Graph | None:
         """Of several graphs that serve, the one with the fewest open sizes: its programs were there first."""
-        for graph in sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths)):
+        graphs = self.graphs if len(self.graphs) == 1 else sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths))
+        for graph in graphs:
             if graph.serves(signature, batch_size, training) and self.is_current(graph):
                 self._used[graph] = next(self._clock)
                 return graph
