@@ -278,6 +278,10 @@ class GraphCache:
     def _why(self, signature: Signature, sizes: dict[str, int], training: bool, other_lengths: str) -> tuple[Reason, str]:
         refused = self._refused.get((signature.tree, signature.leaves))
         if refused is not None:
+            alone = signature.fixed(refused[0], sizes)
+            dropped = self._dropped.get((alone, training)) or self._dropped.get((alone, None))
+            if dropped is not None and dropped[0] is Reason.DROPPED:
+                return dropped
             return Reason.CONCRETE, f"{told_sizes(refused[0], sizes)} alone, because {refused[1]}"
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
         fits = (g for g in reversed(same) if g.holds(sizes) and g.training in (None, training))
