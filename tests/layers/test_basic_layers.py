@@ -231,3 +231,10 @@ def test_a_model_of_masked_sequences_trains_as_in_keras():
     for key in ("loss", "val_loss"):
         np.testing.assert_allclose(histories[0][key], histories[1][key], rtol=1e-4)
     assert ours.ledger.call_count == 1
+
+
+def test_the_mean_over_no_steps_is_zero():
+    layer, x = layers.GlobalAveragePooling1D(), jnp.ones((2, 3, 4))
+    mask = jnp.array([[True, True, False], [False, False, False]])
+    assert layer(x, mask=mask)[:, 0].tolist() == [1.0, 0.0]
+    assert jnp.isfinite(jax.grad(lambda x: layer(x, mask=mask).sum())(x)).all()

@@ -151,6 +151,12 @@ class Softmax(Layer):
         return jnp.where(counted, activations.softmax(jnp.where(counted, inputs, lowest), axis=axis), 0)
 
 
+def is_library_function(function: Any) -> bool:
+    """Whether a function of arrays is one of the library's or JAX's, and no layer: it reads no variable and leaves rows apart."""
+    package = (getattr(function, "__module__", None) or "").split(".")[0]
+    return package in ("pellucid", "jax") and not isinstance(function, Layer)
+
+
 def _check_not_negative(where: str, **given: Any) -> None:
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:

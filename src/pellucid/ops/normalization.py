@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from pellucid import config
+from pellucid.core import dtypes
 from pellucid.ops.core import convert_to_tensor
 
 Axes = int | Sequence[int]
@@ -34,7 +35,7 @@ def moments(x: Any, axes: Axes, keepdims: bool = False, synchronized: bool = Fal
     if synchronized:
         raise NotImplementedError("moments: synchronized=True; expected False: the statistics of a compiled step are those of all devices.")
     x = convert_to_tensor(x)
-    wide, axes = x.astype(jnp.result_type(x.dtype, "float32")), _axes(axes, x.ndim)
+    wide, axes = dtypes.wide(x), _axes(axes, x.ndim)
     found = wide.mean(axes, keepdims=keepdims), wide.var(axes, keepdims=keepdims)
     if x.dtype == wide.dtype:
         return found
@@ -61,14 +62,14 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"normalize: order={order!r}; expected a positive whole number.")
-    x, epsilon = jnp.atleast_1d(convert_to_tensor(x)), config.epsilon() if epsilon is None else epsilon
+    x, epsilon = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), config.epsilon() if epsilon is None else epsilon
+    axes, wide = _axes(axis, x.ndim), dtypes.wide(x)
     if order == 2:
-        axes = _axes(axis, x.ndim)
-        wide = x.astype(jnp.result_type(x.dtype, "float32"))
         squares = jnp.sum(jnp.square(wide), axes, keepdims=True)
         return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(x.dtype)  # the maximum inside: no infinite gradient at 0
-    norm = jnp.linalg.norm(x, ord=order, axis=axis if isinstance(axis, int) else tuple(axis), keepdims=True)
-    return x / jnp.maximum(norm, epsilon)
+    zero = jnp.all(wide == 0, axes, keepdims=True)  # where a root has no gradient
+    norm = jnp.sum(jnp.abs(jnp.where(zero, 1, wide)) ** order, axes, keepdims=True) ** (1 / order)
+    return (wide / jnp.where(zero, epsilon, jnp.maximum(norm, epsilon))).astype(x.dtype)
 
 
 def batch_normalization(
@@ -122,8 +123,8 @@ def layer_normalization(
         >>> ops.layer_normalization(np.array([1.0, 2.0, 3.0], "float32")).round(2).tolist()
         [-1.2..., 0.0, 1.2...]
     """
-    x, axes = convert_to_tensor(x), _axes(axis, jnp.ndim(x))
-    wide, epsilon = x.astype(jnp.result_type(x.dtype, "float32")), config.epsilon() if epsilon is None else epsilon
+    x, axes = dtypes.floating(convert_to_tensor(x)), _axes(axis, jnp.ndim(x))
+    wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
     mean, variance = moments(wide, axes, keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)
     if gamma is not None:
@@ -151,8 +152,8 @@ def rms_normalization(x: Any, scale: Any = None, axis: Axes = -1, epsilon: float
         >>> [round(y, 2) for y in ops.rms_normalization(np.array([1.0, 7.0], "float32")).tolist()]
         [0.2, 1.4]
     """
-    x, axes = jnp.atleast_1d(convert_to_tensor(x)), _axes(axis, max(jnp.ndim(x), 1))
-    wide, epsilon = x.astype(jnp.result_type(x.dtype, "float32")), config.epsilon() if epsilon is None else epsilon
+    x, axes = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), _axes(axis, max(jnp.ndim(x), 1))
+    wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
     y = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axes, keepdims=True) + epsilon)
     return (y if scale is None else y * _along(scale, axes, wide)).astype(x.dtype)
 
@@ -176,9 +177,9 @@ def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None
         >>> ops.group_normalization(np.array([[1.0, 2.0, 5.0, 9.0]], "float32"), 2, epsilon=0.0).tolist()
         [[-1.0, 1.0, -1.0, 1.0]]
     """
-    x = convert_to_tensor(x)
+    x = dtypes.floating(convert_to_tensor(x))
     (axis,) = _axes(axis, x.ndim)
-    wide = x.astype(jnp.result_type(x.dtype, "float32"))
+    wide = dtypes.wide(x)
     grouped = wide.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
     mean, variance = moments(grouped, [i for i in range(1, grouped.ndim) if i != axis], keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)

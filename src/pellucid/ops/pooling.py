@@ -123,15 +123,12 @@ def mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) ->
     def sums(x: Any) -> jax.Array:
         return jax.lax.reduce_window(x, np.array(0, x.dtype), jax.lax.add, window, strides, padding)
 
-    inputs = _floating(inputs)
+    inputs = dtypes.floating(inputs)
+    wide = dtypes.wide(inputs)  # a sum of ones in bfloat16 ends at 256
     if padding == "VALID":
-        return sums(inputs) / math.prod(window)
-    ones = jnp.ones([n if k > 1 else 1 for n, k in zip(inputs.shape, window, strict=True)], inputs.dtype)
-    return sums(inputs) / sums(ones)
-
-
-def _floating(x: Any) -> jax.Array:
-    return x if dtypes.is_float(x.dtype) else x.astype(dtypes.floatx())
+        return (sums(wide) / math.prod(window)).astype(inputs.dtype)
+    ones = jnp.ones([n if k > 1 else 1 for n, k in zip(inputs.shape, window, strict=True)], wide.dtype)
+    return (sums(wide) / sums(ones)).astype(inputs.dtype)
 
 
 Along = Callable[[Any, int, np.ndarray, np.ndarray], jax.Array]
@@ -159,5 +156,5 @@ def _max_along(inputs: Any, axis: int, starts: np.ndarray, ends: np.ndarray) -> 
 def _mean_along(inputs: Any, axis: int, starts: np.ndarray, ends: np.ndarray) -> jax.Array:
     at = np.arange(inputs.shape[axis])
     weights = ((starts[:, None] <= at) & (at < ends[:, None])) / (ends - starts)[:, None]
-    inputs = _floating(inputs)
+    inputs = dtypes.floating(inputs)
     return jnp.moveaxis(jnp.tensordot(inputs, jnp.asarray(weights.T, inputs.dtype), axes=(axis, 0)), -1, axis)
