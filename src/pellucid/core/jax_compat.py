@@ -153,6 +153,11 @@ _ORDERS = {"__ge__", "__lt__", "__gt__", "__le__"}
 _UNSURE = {"__eq__": False, "__ne__": True}  # what JAX says, too, of sizes that may be equal
 
 
+def _may_be_equal(size: SymbolicSize, other: Any) -> bool:
+    """Whether two sizes are of one scope: JAX's caches compare those of different captures."""
+    return isinstance(other, SymbolicSize) and other.scope is size.scope
+
+
 def _asked_by_jax(frame: Any) -> bool:
     """Whether JAX's operations ask, and not its algebra of sizes."""
     file = frame.f_code.co_filename
@@ -196,7 +201,7 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any], settle: Ca
                 if given is NotImplemented:
                     raise
                 return given
-            if found is _UNSURE.get(name) and isinstance(others[0], SymbolicSize) and _asked_by_jax(sys._getframe(1)):
+            if found is _UNSURE.get(name) and _may_be_equal(size, others[0]) and _asked_by_jax(sys._getframe(1)):
                 given = settle(size, name, others)
             return found if given is NotImplemented else given
 

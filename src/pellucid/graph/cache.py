@@ -144,7 +144,8 @@ class GraphCache:
 
     def _find(self, signature: Signature, batch_size: int | None, training: bool) -> Graph | None:
         """Of several graphs that serve, the one with the fewest open sizes: its programs were there first."""
-        for graph in sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths)):
+        graphs = self.graphs if len(self.graphs) == 1 else sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths))
+        for graph in graphs:
             if graph.serves(signature, batch_size, training) and self.is_current(graph):
                 self._used[graph] = next(self._clock)
                 return graph
@@ -277,6 +278,10 @@ class GraphCache:
     def _why(self, signature: Signature, sizes: dict[str, int], training: bool, other_lengths: str) -> tuple[Reason, str]:
         refused = self._refused.get((signature.tree, signature.leaves))
         if refused is not None:
+            alone = signature.fixed(refused[0], sizes)
+            dropped = self._dropped.get((alone, training)) or self._dropped.get((alone, None))
+            if dropped is not None and dropped[0] is Reason.DROPPED:
+                return dropped
             return Reason.CONCRETE, f"{told_sizes(refused[0], sizes)} alone, because {refused[1]}"
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
         fits = (g for g in reversed(same) if g.holds(sizes) and g.training in (None, training))

@@ -79,6 +79,11 @@ class Signature:
         return self.tree, tuple((shape, dtype) if shape == "value" else (len(shape), dtype) for shape, dtype in self.leaves)
 
     @property
+    def is_open(self) -> bool:
+        """Whether a size is open by itself."""
+        return any(isinstance(d, Open) for shape, _ in self.leaves for d in shape)
+
+    @property
     def ranks(self) -> tuple:
         """The same without the data types."""
         return self.tree, tuple(None if shape == "value" else len(shape) for shape, _ in self.leaves)
@@ -93,6 +98,8 @@ class Signature:
         """The value of each open size, the batch apart, in inputs of a signature; None where they do not fit this one."""
         if self.tree != given.tree:
             return None
+        if not self.lengths:
+            return {} if self.leaves == given.leaves and not given.is_open else None
         found: dict[str, Any] = {}
         for (mine, kind), (its, dtype) in zip(self.leaves, given.leaves, strict=True):
             if kind != dtype or "value" in (mine, its) or len(mine) != len(its):
@@ -168,7 +175,7 @@ def _leaf(x: Any, batch_size: int | None) -> tuple:
     if not hasattr(x, "shape"):
         return "value", Value(x, type(x), str(x) if isinstance(x, float | complex) else "")
     shape = tuple(x.shape)
-    is_batch = bool(shape) and (batch_size is None or identity(shape[0]) == identity(batch_size))
+    is_batch = bool(shape) and (batch_size is None or (shape[0] == batch_size and identity(shape[0]) == identity(batch_size)))
     return ((None, *shape[1:]) if is_batch else shape), jnp.dtype(x.dtype).name
 
 
