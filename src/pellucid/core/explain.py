@@ -224,7 +224,8 @@ def cut_to_users_frames(error: BaseException) -> bool:
         Whether it did. A fault of the library's is left as it is: all frames are wanted.
     """
     frames = _users_frames(error.__traceback__)
-    if frames is None and not isinstance(error, SyntaxError) and not jax_compat.raised_outside_jax(error):
+    explained = bool(getattr(error, "__notes__", None)) and advice_on(error, "") is not None
+    if frames is None and not explained and not isinstance(error, SyntaxError) and not jax_compat.raised_outside_jax(error):
         return False
     chain: dict[int, BaseException] = {}
     waiting: list[BaseException | None] = [error]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import jax_compat, masks, operators
+from pellucid.core import explain, jax_compat, masks, operators
 from pellucid.errors import CaptureError
 
 
@@ -169,6 +170,7 @@ def is_symbolic(tree: Any) -> bool:
     return SymbolicTensor.exist and any(isinstance(leaf, SymbolicTensor) for leaf in jax.tree.leaves(tree))
 
 
+@explain.filtered
 def apply(function: Callable, args: tuple, kwargs: dict, origin: Any = None) -> Any:
     """What a function of arrays gives for symbolic tensors: symbolic ones again.
 
@@ -188,7 +190,17 @@ def apply(function: Callable, args: tuple, kwargs: dict, origin: Any = None) -> 
         args, kwargs = jax.tree.unflatten(taken, filled)
         return function(*args, **kwargs)
 
-    avals, tree = jax.tree.flatten(jax.eval_shape(on_arrays, *(spec(leaves[i]) for i in at)))
+    try:
+        avals, tree = jax.tree.flatten(jax.eval_shape(on_arrays, *(spec(leaves[i]) for i in at)))
+    except jax.errors.ConcretizationTypeError:
+        raise CaptureError(
+            f"{getattr(function, '__name__', function)} needs a value where it got {leaves[at[0]]!r}, which has none yet. Put the "
+            "code into the `call` of a layer: x.shape has the sizes there."
+        ) from None
+    except Exception as error:
+        place = jax_compat.user_place(sys._getframe(1), error)
+        explain.add_notes(error, f"in {getattr(function, '__name__', function)} of {[leaves[i] for i in at]}", place)
+        raise
     made = step.give(tree, avals)
     return masks.merged(made, (args, kwargs)) if getattr(function, "keeps_masks", False) else made
 

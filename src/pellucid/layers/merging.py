@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,7 +32,17 @@ class Merge(Layer):
     def _aligned(self, inputs: Any) -> list[Any]:
         arrays = self._several(inputs)
         most = max(x.ndim for x in arrays)
-        return [x if x.ndim == most else x.reshape(*x.shape[:1], *(1,) * (most - x.ndim), *x.shape[1:]) for x in arrays]
+        arrays = [x if x.ndim == most else x.reshape(*x.shape[:1], *(1,) * (most - x.ndim), *x.shape[1:]) for x in arrays]
+        self._check(inputs, arrays, "expected equal sizes in each axis, or 1", range(most))
+        return arrays
+
+    def _check(self, inputs: Any, arrays: list[Any], expected: str, axes: Iterable[int], repeats: bool = True) -> None:
+        """Refuses arrays that have different sizes in an axis; where it ``repeats`` them, 1 goes with any size."""
+        for axis in axes:
+            sizes = {x.shape[axis] for x in arrays if type(x.shape[axis]) is int} - ({1} if repeats else set())
+            if len(sizes) > 1:
+                found = [tuple(d if type(d) is int else None for d in x.shape) for x in inputs]
+                raise ShapeError(f"{type(self).__name__} {self.path!r} got arrays of shapes {', '.join(map(str, found))}; {expected}.")
 
     def _several(self, inputs: Any) -> list[Any]:
         given = f"{type(self).__name__} {self.path!r} got"
@@ -137,7 +147,12 @@ class Concatenate(Merge):
         self.axis = axis
 
     def call(self, inputs: Any) -> Any:
-        return jnp.concatenate(self._several(inputs), axis=self.axis)
+        arrays = self._several(inputs)
+        ranks = {x.ndim for x in arrays}
+        if len(ranks) == 1 and -min(ranks) <= self.axis < min(ranks):
+            others = (a for a in range(min(ranks)) if a != self.axis % min(ranks))
+            self._check(inputs, arrays, f"expected equal sizes in all axes but axis {self.axis}", others, repeats=False)
+        return jnp.concatenate(arrays, axis=self.axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         if mask is None or all(m is None for m in self._masks(inputs, mask)):
