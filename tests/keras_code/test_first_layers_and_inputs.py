@@ -76,3 +76,13 @@ def test_a_row_that_begins_with_a_model_has_its_input(k):
     inputs = k.Input((5,), dtype="int32")
     begun = k.Sequential([k.Model(inputs, k.layers.Embedding(7, 2)(inputs)), k.layers.Flatten()])
     assert begun.output_shape == (None, 10)
+
+
+def test_sizes_that_must_be_equal_are_told_of_without_a_line_of_code():
+    """Half of a size and back is that size for even ones alone."""
+    inputs = pellucid.Input((None, 2))
+    halved = pellucid.layers.UpSampling1D(2)(pellucid.layers.MaxPooling1D(2)(inputs))
+    model = pellucid.Model(inputs, pellucid.layers.Concatenate()([inputs, halved]))
+    model.predict(np.ones((1, 4, 2)), verbose=0)
+    assert "a layer needs to know the size" in model.ledger[1].sentence
+    assert not any("None" in run.sentence for run in model.ledger)
