@@ -460,7 +460,7 @@ class TooMany(layers.Layer):
 
 ERRORS = [
     (lambda: layers.GRU(0), r"GRUCell: units=0; expected a positive whole number"),
-    (lambda: layers.GRU(2, dropout=1.5), r"GRUCell: dropout=1.5; expected a number in \[0, 1\]"),
+    (lambda: layers.GRU(2, dropout=1.5), r"GRU: dropout=1.5; expected a number in \[0, 1\]"),
     (lambda: layers.LSTM(2, use_cudnn=True), "use_cudnn=True; expected 'auto' or False"),
     (lambda: layers.GRU(2, stateful="yes"), "GRU: stateful='yes'; expected True or False"),
     (lambda: layers.RNN(NoState()), r"RNN: cell=.* has no attribute `state_size`.*GRUCell\(32\)"),

@@ -80,6 +80,53 @@ def as_arrays(tree: Any, layer: Any) -> Any:
     return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
+def check_given(layer: Any, args: tuple, kwargs: dict) -> None:
+    """Refuses what a layer of the library cannot be called on.
+
+    Raises:
+        TypeError: names the layer, the argument and what it is.
+    """
+    named = named_arguments(layer, args, kwargs)
+    first = next(iter(named), "inputs")
+    value = named.get(first)
+    if hasattr(value, "shape") and len(args) < 2:
+        return
+    about = f"{type(layer).__name__} {layer.path!r}"
+    if layer._takes == "array" and named and not hasattr(value, "shape") and not isinstance(value, int | float | complex):
+        listed = isinstance(value, list | tuple) and not any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value))
+        cure = " Make one of it: np.asarray(x)." if listed and value else ""
+        raise TypeError(f"{about}: {first} is {_told(value)}; expected one array.{cure}")
+    for name, value in named.items():
+        leaves = [value] if value is None and name == first else jax.tree.leaves(value) if name in (first, *_ALSO_ARRAYS) else ()
+        wrong = [leaf for leaf in leaves if not hasattr(leaf, "shape") and not isinstance(leaf, int | float | complex)]
+        if wrong:
+            at = "" if wrong[0] is value else f", which holds {_told(wrong[0])}"
+            raise TypeError(f"{about}: {name} is {_told(value)}{at}; expected {'arrays' if name == first else 'an array'}.")
+    mask, x = named.get("mask"), named[first]
+    if layer._masks_steps and mask is not None and hasattr(x, "shape"):
+        differ = lambda a, b: isinstance(a, int) and isinstance(b, int) and a != b
+        if mask.ndim > x.ndim or any(map(differ, mask.shape, x.shape)):
+            raise ShapeError(
+                f"{about} got a mask of shape {_known(mask.shape)} for inputs of shape {_known(x.shape)}; expected one of shape "
+                f"{_known(x.shape[: max(2, mask.ndim)])}: True where a step is real."
+            )
+
+
+def _known(shape: Any) -> tuple:
+    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)
+
+
+_ALSO_ARRAYS = ("value", "key", "mask", "query_mask", "value_mask", "key_mask", "attention_mask", "states", "initial_state", "sequences")
+
+
+def _told(value: Any) -> str:
+    if value is None or isinstance(value, str | bytes | int | float):
+        return repr(value)
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
 FLOATS = {name: jnp.dtype(name) for name in dtypes.FLOATS}  # what inputs may be cast to
 
 

@@ -131,6 +131,8 @@ class Softmax(Layer):
         mask: True (or above 0.5) where an element counts; the outputs are 0 elsewhere. It broadcasts to the inputs. Or None.
     """
 
+    _masks_steps = False  # but of each element
+
     supports_masking = True
 
     def __init__(self, axis: int | Sequence[int] = -1, **layer_args: Any):

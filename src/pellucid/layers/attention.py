@@ -36,6 +36,8 @@ class Attention(Layer):
         (2, 3, 4)
     """
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def __init__(self, use_scale: bool = False, score_mode: str = "dot", dropout: float = 0.0, seed: int | None = None, **layer_args: Any):

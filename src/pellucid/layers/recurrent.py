@@ -97,6 +97,8 @@ class RNN(Layer):
         (2, 5, 4)
     """
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def __init__(
