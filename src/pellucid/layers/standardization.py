@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core.arguments import size_of_axis
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 
 
@@ -30,6 +31,8 @@ class Normalization(Layer):
         >>> [round(float(y), 3) for y in layer(np.array([[2.0], [4.0]], "float32")).ravel()]
         [0.0, 1.225]
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     supports_masking = True
 

@@ -65,8 +65,9 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
     if order == 2:
         axes = _axes(axis, x.ndim)
         wide = x.astype(jnp.result_type(x.dtype, "float32"))
+        kind = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else wide.dtype  # a whole number would be cut to 0
         squares = jnp.sum(jnp.square(wide), axes, keepdims=True)
-        return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(x.dtype)  # the maximum inside: no infinite gradient at 0
+        return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(kind)  # the maximum inside: no infinite gradient at 0
     norm = jnp.linalg.norm(x, ord=order, axis=axis if isinstance(axis, int) else tuple(axis), keepdims=True)
     return x / jnp.maximum(norm, epsilon)
 
