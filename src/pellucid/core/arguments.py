@@ -100,7 +100,7 @@ def shapes_of(tree: Any) -> Any:
 
     def shape(leaf: Any) -> Any:
         if hasattr(leaf, "shape"):
-            return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in leaf.shape)
+            return jax_compat.open_shape(leaf.shape)
         return leaf
 
     return jax.tree.map(shape, tree, is_leaf=lambda leaf: leaf is None)

@@ -145,6 +145,11 @@ def symbols_in(size: Any) -> dict[str, Any]:
     return dict(zip(names, export.symbolic_shape(", ".join(names), scope=size.scope), strict=True))
 
 
+def open_shape(shape: Sequence[Any]) -> tuple[int | None, ...]:
+    """A shape with None for each symbolic size."""
+    return tuple(None if size is None or isinstance(size, SymbolicSize) else int(size) for size in shape)
+
+
 def symbols_of(size: Any) -> set[str]:
     return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
 
