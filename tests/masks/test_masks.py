@@ -284,6 +284,23 @@ def test_masks_end_with_their_arrays():
     assert len(masks._known) == before
 
 
+@pytest.mark.parametrize("k", [keras, pellucid], ids=["keras", "pellucid"])
+def test_a_mask_given_by_its_place_is_an_argument_like_any_other(k):
+    """Whatever else has a mask in this process: nothing is warned of, and no mask goes on."""
+    Table, _, _ = layers_of(k)
+    table = Table()
+    held = table(k.ops.convert_to_tensor(TOKENS)), table(k.Input((4,)))  # that have masks
+
+    class Own(k.layers.Layer):
+        def call(self, x, mask=None):
+            return x * k.ops.expand_dims(k.ops.cast(mask, "float32"), -1)
+
+    given = np.array([[True, False]])
+    made = Own()(np.ones((1, 2, 3), "float32"), k.ops.convert_to_tensor(given))
+    np.testing.assert_array_equal(made[..., 0], [[1, 0]])
+    assert len(held) == 2
+
+
 class Marks(layers.Layer):
     """Hands its inputs on as they are, and says which steps are padding."""
 

@@ -41,6 +41,8 @@ class Layer(Described):
             ``pellucid.config.dtype_policy()``.
         trainable: whether optimizers may change the weights.
         autocast: whether inputs, and in ``call`` trained weights, are cast to ``compute_dtype``.
+        input_shape: of one row, for a layer that begins a ``Sequential``: ``Input(input_shape)`` before it does the same. ``input_dim=4``
+            stands for ``(4,)``.
 
     Example:
         >>> import pellucid, numpy as np
@@ -78,12 +80,14 @@ class Layer(Described):
         name: str | None = None,
         **unknown: Any,
     ):
+        state = self._state
+        dim, shape = unknown.pop("input_dim", None), unknown.pop("input_shape", None)
+        state.first_shape = tuple(shape) if shape is not None else None if dim is None else (dim,)
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype, trainable, autocast and "
                 "activity_regularizer."
             )
-        state = self._state
         # an attribute even where it is None, so that a graph depends on it
         regularizer = None if activity_regularizer is None else registry.regularizers.get(activity_regularizer)
         vars(self)["activity_regularizer"] = regularizer
