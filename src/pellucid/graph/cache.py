@@ -188,9 +188,9 @@ class GraphCache:
 
         def refused(at: Place | None, what: str, seconds: float, names: frozenset[str] | None) -> None:
             nonlocal reason, sentence
-            needs = f"{at} needs to know the size"
+            needs = f"{at or 'an operation of a layer'} needs to know the size"
             symbol = "batch" if BATCH in (names if names is not None else signature.lengths or (BATCH,)) else "length"
-            enter(f"{sentence}, but a symbolic {symbol} was refused at {at} ({what})", training, seconds, "refused")
+            enter(f"{sentence}, but a symbolic {symbol} was refused{f' at {at}' if at else ''} ({what})", training, seconds, "refused")
             self._captured += 1
             if names is None:
                 reason, sentence = Reason.SIZE, f"captured once more for sizes that are equal where those of now are, because {needs}"
