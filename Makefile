@@ -29,6 +29,9 @@ help:
 demo:
 	$(IN) demo examples/wide_and_deep.py
 
+# Most of the time of a test goes into compiling tiny programs. `make test-all` compiles them as users do.
+test test-second: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+
 test:
 	$(IN) test $(TESTS)
 

@@ -44,10 +44,10 @@ class WideAndDeep(pellucid.Model):
 def test_the_wide_and_deep_model_as_a_graph():
     graph = WideAndDeep().capture((None, 5), (None, 6))
     assert {n.path: (n.kind, shapes(n.outputs), n.parameters) for n in graph.nodes} == {
-        "norm_deep": ("Normalization", ((None, 6),), 12),
+        "norm_deep": ("Normalization", ((None, 6),), 13),
         "hidden1": ("Dense", ((None, 30),), 210),
         "hidden2": ("Dense", ((None, 30),), 930),
-        "norm_wide": ("Normalization", ((None, 5),), 10),
+        "norm_wide": ("Normalization", ((None, 5),), 11),
         "concatenate": ("Concatenate", ((None, 35),), 0),
         "main_output": ("Dense", ((None, 1),), 36),
         "aux_output": ("Dense", ((None, 1),), 31),

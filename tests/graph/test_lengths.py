@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+import pellucid
 from pellucid import layers, ops
 from pellucid.core.equation import equation
 from pellucid.graph.ledger import Reason
@@ -162,7 +163,6 @@ TABLE = np.arange(40 * 6, dtype="float32").reshape(40, 6)
 REFUSED = {
     "table": lambda x: x + TABLE[: x.shape[1]],
     "range": lambda x: sum((x[:, i] for i in range(x.shape[1])), jnp.zeros(6)),
-    "associative scan": lambda x: lax.associative_scan(jnp.add, x, axis=1),
 }
 
 
@@ -270,3 +270,59 @@ def test_a_size_is_an_option_of_an_equation():
     outer = Net(lambda m, x, t: graph.run(x[:, 1:], False)[0]).capture((None, None, 6))
     np.testing.assert_allclose(outer.run(x, False)[0], repeated(x[:, 1:], 4, 2))
     assert outer.coupling(False) is None
+
+
+def test_a_check_of_jax_is_answered_for_the_present_length():
+    net = Net(lambda m, x, t: layers.Cropping1D(2)(convolved(x, 2)).reshape(-1, 1))
+    graph = net.capture((None, None, 6))
+    assert graph.inputs == (None, None, 6)
+    for length in (9, 12):
+        x = jnp.asarray(normal(2, length, 6))
+        np.testing.assert_allclose(graph.run(x, False)[0], convolved(x, 2)[:, 2:-2].reshape(-1, 1), rtol=1e-5, atol=1e-5)
+    assert net.ledger.call_count == 1
+
+
+def test_sizes_that_must_be_equal_become_a_guard():
+    net = Net(lambda m, x, t: jnp.concatenate([x, jnp.repeat(x[:, ::2], 2, axis=1)], axis=-1))
+    graph = net.capture((None, None, 6))
+    assert graph.inputs == (None, None, 6)
+    x = jnp.asarray(normal(3, 10, 6))
+    np.testing.assert_allclose(graph.run(x, False)[0], jnp.concatenate([x, jnp.repeat(x[:, ::2], 2, axis=1)], axis=-1))
+    assert net.capture(spec(4, 12, 6)) is graph
+    assert [r.reason for r in net.ledger] == [Reason.FIRST, Reason.SIZE]
+    assert "for sizes that are equal where those of now are" in net.ledger[1].sentence
+    assert "length == 2*floordiv(length + 1, 2)" in str(graph.size_guards[0])
+    with pytest.raises(TypeError, match="concatenate"):
+        net.capture(spec(4, 11, 6))
+
+
+def test_a_size_that_is_another_one_by_chance_is_not_taken_for_it():
+    net = Net(lambda m, x, t: jnp.zeros(x.shape) + (x[0] if x.shape[0] != 1 else x[0] * 2))
+    graph = net.capture(jax.ShapeDtypeStruct((5, 5, 6), "float32"))
+    assert net.capture(jax.ShapeDtypeStruct((7, 7, 6), "float32")) is not graph
+    assert net.graph.signature.lengths == ("length",) and net.capture(spec(5, 9, 6)) is net.graph
+
+
+def test_a_model_whose_sizes_are_halved_and_doubled_serves_all_even_ones():
+    x = pellucid.Input((None, None, 3))
+    y = layers.Conv2D(2, 3, padding="same")(x)
+    up = layers.UpSampling2D(2)(layers.MaxPooling2D(2)(y))
+    joined = layers.Concatenate()([y, up])
+    assert joined.shape == (None, None, None, 4)
+    model = pellucid.Model(x, layers.Conv2D(1, 1)(joined))
+    for height, width in ((8, 8), (8, 12), (4, 6)):
+        image = normal(2, height, width, 3)
+        expected = np.asarray(model(image))
+        np.testing.assert_allclose(model.predict(image, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    assert [r.reason for r in model.ledger if r.kind == "capture"] == [Reason.FIRST, Reason.SIZE]
+    assert model.output_shape == (None, None, None, 1)
+
+
+def test_a_network_of_strided_convolutions_serves_all_images():
+    x = pellucid.Input((None, None, 3))
+    y = layers.Conv2D(2, 3, strides=2)(layers.MaxPooling2D(2)(layers.Conv2D(2, 3, padding="same")(x)))
+    model = pellucid.Model(x, layers.GlobalAveragePooling2D()(layers.Conv2DTranspose(3, 3, strides=2, padding="same")(y)))
+    for height, width in ((8, 8), (9, 14)):
+        image = normal(2, height, width, 3)
+        np.testing.assert_allclose(model.predict(image, verbose=0), np.asarray(model(image)), rtol=1e-4, atol=1e-5)
+    assert [r.reason for r in model.ledger if r.kind == "capture"] == [Reason.FIRST]

@@ -223,6 +223,16 @@ COUPLED = {  # name: (function, shapes of weights, shape of a row, words of the 
     "folded rows, shifted": (lambda m, x, t: jnp.roll(x.reshape(-1), 1).reshape(x.shape), {}, (3,), ""),
     "scalar output": (lambda m, x, t: m.w.sum(), {"w": (3,)}, (3,), "output's first axis is not the batch"),
     "rows as the second axis of the output": (lambda m, x, t: x.T, {}, (3,), "output's first axis is not the batch"),
+    "the first eight rows": (lambda m, x, t: x[:8], {}, (3,), "an axis has the size"),
+    "the end of a table": (
+        lambda m, x, t: x + lax.dynamic_slice(jnp.arange(100.0), (95,), (x.shape[0],))[:, None],  # it begins earlier for more rows
+        {},
+        (3,),
+        "sliced out",
+    ),
+    "rows cut along features": (lambda m, x, t: lax.dynamic_slice(x, (0, 0), (3, x.shape[0])).T, {}, (100,), "sliced out"),
+    "noise of another generator": (lambda m, x, t: x + jax.random.normal(jax.random.key(0, impl="rbg"), x.shape), {}, (3,), "random"),
+    "bits of a generator": (lambda m, x, t: x + lax.rng_bit_generator(jnp.ones(4, "uint32"), x.shape)[1], {}, (3,), "no rule"),
     "a callback": (lambda m, x, t: pellucid.print("x", x) or x, {}, (3,), ""),
 }
 

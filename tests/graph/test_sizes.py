@@ -34,6 +34,7 @@ GUARDED = {
     "product": (lambda m, x, t: x * 10 if x.size > 12 else x, (4, 5, 2), 2),
     "and": (lambda m, x, t: x * 10 if x.shape[0] and x.shape[0] > 3 else x, (4, 5, 2), 2),
     "assert": (lambda m, x, t: _asserting(x), (4, 5, 2), 1),
+    "by JAX": (lambda m, x, t: x * jnp.linspace(0, 1, x.shape[0])[:, None], (4, 7, 3), 1),
     "in a nested function": (
         lambda m, x, t: lax.scan(lambda c, _: (c * 2 if c.shape[0] > 4 else c, None), x, None, length=2)[0],
         (4, 5),
@@ -98,7 +99,6 @@ CONCRETE = {
     "math.sqrt": lambda m, x, t: x / math.sqrt(x.shape[0]),
     "numpy zeros": lambda m, x, t: x + np.zeros((x.shape[0], 3), "float32"),
     "the last row": lambda m, x, t: x[x.shape[0] - 1],
-    "linspace": lambda m, x, t: x * jnp.linspace(0, 1, x.shape[0])[:, None],
     "permutation": lambda m, x, t: x[jax.random.permutation(jax.random.key(0), x.shape[0])],
     "associative scan": lambda m, x, t: lax.associative_scan(jnp.add, x),
     "unstack": lambda m, x, t: jnp.stack(jnp.unstack(x)[::-1]),

@@ -391,6 +391,9 @@ INNER = {
     "nested": (lambda k: k.layers.TimeDistributed(k.layers.Dense(2)), normal(2, 3, 4, 5)),
     "several layers": (lambda k: k.Sequential([k.layers.Dense(3, activation="relu"), k.layers.Dense(2)]), X),
     "statistics": (lambda k: k.Sequential([k.layers.Dense(3), k.layers.BatchNormalization()]), X),
+    "a function of the rows": (lambda k: k.layers.Dense(3, activation=lambda y: y - y.mean(0)), X),
+    "an axis of the rows": (lambda k: k.layers.UnitNormalization(axis=0), X),
+    "an axis of the rows, from the end": (lambda k: k.layers.Softmax(axis=-2), X),
 }
 
 

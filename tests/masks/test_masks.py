@@ -282,3 +282,47 @@ def test_masks_end_with_their_arrays():
     model.capture(TOKENS)
     gc.collect()
     assert len(masks._known) == before
+
+
+@pytest.mark.parametrize("k", [keras, pellucid], ids=["keras", "pellucid"])
+def test_a_mask_given_by_its_place_is_an_argument_like_any_other(k):
+    """Whatever else has a mask in this process: nothing is warned of, and no mask goes on."""
+    Table, _, _ = layers_of(k)
+    table = Table()
+    held = table(k.ops.convert_to_tensor(TOKENS)), table(k.Input((4,)))  # that have masks
+
+    class Own(k.layers.Layer):
+        def call(self, x, mask=None):
+            return x * k.ops.expand_dims(k.ops.cast(mask, "float32"), -1)
+
+    given = np.array([[True, False]])
+    made = Own()(np.ones((1, 2, 3), "float32"), k.ops.convert_to_tensor(given))
+    np.testing.assert_array_equal(made[..., 0], [[1, 0]])
+    assert len(held) == 2
+
+
+class Marks(layers.Layer):
+    """Hands its inputs on as they are, and says which steps are padding."""
+
+    def call(self, inputs):
+        return inputs
+
+    def compute_mask(self, inputs, previous_mask):
+        return jnp.any(inputs != 0, axis=-1)
+
+
+def test_an_input_that_is_handed_on_gets_no_mask_itself():
+    x = jnp.ones((2, 3, 4))
+    y = Marks()(x)
+    assert masks.mask_of(y).shape == (2, 3)
+    assert masks.mask_of(x) is None
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.eval_shape, jax.make_jaxpr], ids=lambda f: f.__name__)
+def test_masks_of_traced_arrays_end_with_the_trace(transform):
+    layer, x = Marks(), jnp.ones((2, 3, 4))
+    gc.collect()
+    before = len(masks._known)
+    jax.eval_shape(layer, x) if transform is jax.eval_shape else transform(lambda x: layer(x).sum())(x)
+    gc.collect()
+    assert len(masks._known) == before

@@ -10,7 +10,7 @@ import pytest
 from jax import export
 
 import pellucid
-from pellucid import ops
+from pellucid import ops, regularizers
 from tests.ops.case import CUBE, RANDOM, X
 
 SPEECH = RANDOM.normal(size=(2, 6, 4)).astype("float32")
@@ -112,3 +112,33 @@ def test_errors_name_the_value_and_what_was_expected(call, says):
 def test_whole_numbers_are_no_signal():
     with pytest.raises(TypeError, match="stft: x is of type int32"):
         ops.stft(np.arange(9, dtype="int32"), 3, 1, 4)
+
+
+FINITE = {  # name: (function, where its gradient would be infinite or no number)
+    "distance of equal rows": (lambda x: ops.cdist(x, x), jnp.ones((2, 3))),
+    "third norm": (lambda x: ops.normalize(x, order=3), jnp.zeros((2, 3))),
+    "crossentropy in half precision": (lambda p: ops.binary_crossentropy(p, p), jnp.array([0.0, 1.0], "bfloat16")),
+    "crossentropy in 16 bits": (lambda p: ops.binary_crossentropy(jnp.round(p), p), jnp.array([0.0, 1.0], "float16")),
+    "labels that are padding": (
+        lambda x: ops.ctc_loss(jnp.array([[1, 50]]), x, jnp.array([1]), jnp.array([3])),
+        jnp.zeros((1, 4, 3)),
+    ),
+    "cosines of zeros": (regularizers.OrthogonalRegularizer(), jnp.zeros((3, 2))),
+    "cosines of one row": (regularizers.OrthogonalRegularizer(), jnp.ones((1, 2))),
+}
+
+
+@pytest.mark.parametrize(("function", "x"), FINITE.values(), ids=FINITE)
+def test_values_and_gradients_are_finite_at_the_edges(function, x):
+    value, gradient = jax.value_and_grad(lambda x: function(x).sum().astype("float32"))(x)
+    assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+
+
+def test_norms_go_over_all_axes_together():
+    x = np.arange(1.0, 5, dtype="float32").reshape(1, 2, 2)
+    np.testing.assert_allclose(ops.normalize(x, axis=(1, 2), order=1), x / 10, rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", [ops.normalize, ops.layer_normalization, ops.rms_normalization], ids=lambda f: f.__name__)
+def test_whole_numbers_are_normalized_as_floats(function):
+    np.testing.assert_allclose(function(jnp.array([[3, 4]])), function(jnp.array([[3.0, 4.0]])))

@@ -75,6 +75,14 @@ def test_pooling_is_that_of_keras(name, data_format):
     assert_equal_to_keras(name, inputs(3, data_format, 2, 3), pool_size=2, strides=2, padding="same", data_format=data_format)
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_means_of_large_windows_are_right_in_half_precision(padding):
+    x = RANDOM.uniform(0.5, 1.5, (1, 40, 40, 1)).astype("float32")
+    precise, half = (ops.average_pool(x.astype(dtype), 30, 10, padding) for dtype in ("float32", "bfloat16"))
+    assert half.dtype == "bfloat16"
+    np.testing.assert_allclose(half.astype("float32"), precise, rtol=1e-2)
+
+
 def test_windows_touch_unless_told_otherwise():
     """Keras on JAX fails where no strides are given."""
     x = inputs(2, "channels_last")

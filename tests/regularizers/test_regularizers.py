@@ -227,3 +227,9 @@ def test_a_layer_of_ones_own_takes_an_activity_regularizer_and_writes_it():
     assert [float(loss) for loss in layer.losses] == [pytest.approx(0.06)]
     assert Twice.from_config(layer.get_config()).activity_regularizer.l1 == 0.01
     assert "activity_regularizer" not in Twice().get_config()
+
+
+def test_penalties_on_outputs_of_half_precision_are_sums_in_single_precision():
+    layer = pellucid.layers.Identity(activity_regularizer=pellucid.regularizers.L2(1.0), dtype="float16")
+    layer(np.full((2, 1000), 100, "float16"))
+    assert [float(loss) for loss in layer.losses] == [1e7]

@@ -64,7 +64,7 @@ def with_masks(layer: Any, args: tuple, kwargs: dict) -> tuple[dict, Any]:
                     "operators know of no masks, so that padding counts as data. Use the function of pellucid.ops there (ops.add for +), "
                     "or a layer, or hand on mask=…."
                 )
-    given = named_arguments(layer, args, kwargs).get("mask") if "mask" in takes.masks else None
+    given = kwargs.get("mask") if "mask" in takes.masks else None  # by its place it is an argument like any other, as in Keras
     return kwargs, masks.masks_of(first) if given is None else given
 
 
@@ -143,7 +143,7 @@ def shapes_of(tree: Any) -> Any:
 
     def shape(leaf: Any) -> Any:
         if hasattr(leaf, "shape"):
-            return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in leaf.shape)
+            return jax_compat.open_shape(leaf.shape)
         return leaf
 
     return jax.tree.map(shape, tree, is_leaf=lambda leaf: leaf is None)

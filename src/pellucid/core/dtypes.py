@@ -83,6 +83,17 @@ def standardize_dtype(dtype: Any) -> str:
         raise ValueError(f"dtype={dtype!r} is not a data type; expected a name such as 'float32' or a NumPy type.") from error
 
 
+def floating(x: Any) -> jax.Array:
+    """An array of floating numbers: others become ``floatx()``."""
+    x = jnp.asarray(x)
+    return x if is_float(x.dtype) else x.astype(_floatx)
+
+
+def wide(x: Any) -> jax.Array:
+    """An array of floating numbers of 32 bits at least: sums, squares and logarithms of shorter ones are not good enough."""
+    return jnp.asarray(x).astype(jnp.promote_types(x.dtype, "float32"))
+
+
 def is_float(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating)
 

@@ -9,6 +9,7 @@ import contextlib
 import dis
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from traceback import walk_stack, walk_tb
 from typing import Any, NamedTuple
@@ -144,15 +145,48 @@ def symbols_in(size: Any) -> dict[str, Any]:
     return dict(zip(names, export.symbolic_shape(", ".join(names), scope=size.scope), strict=True))
 
 
+def open_shape(shape: Sequence[Any]) -> tuple[int | None, ...]:
+    """A shape with None for each symbolic size."""
+    return tuple(None if size is None or isinstance(size, SymbolicSize) else int(size) for size in shape)
+
+
 def symbols_of(size: Any) -> set[str]:
     return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
 
 
+_ORDERS = {"__ge__", "__lt__", "__gt__", "__le__"}
+_UNSURE = {"__eq__": False, "__ne__": True}  # what JAX says, too, of sizes that may be equal
+
+
+def same_sizes(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether sizes are equal. Symbolic ones may be so in another form: then they are as large for any values of their symbols."""
+    return len(some) == len(others) and all(a == b or _same_for_samples(a, b) for a, b in zip(some, others, strict=True))
+
+
+def _same_for_samples(a: Any, b: Any) -> bool:
+    symbols = sorted(symbols_of(a) | symbols_of(b))
+    values = [dict(zip(symbols, range(n, n + 7 * len(symbols), 7), strict=True)) for n in range(20, 60)]
+    return bool(symbols) and all(evaluate_size(a, v) == evaluate_size(b, v) for v in values)
+
+
+def _may_be_equal(size: SymbolicSize, other: Any) -> bool:
+    """Whether two sizes are of one scope: JAX's caches compare those of different captures."""
+    return isinstance(other, SymbolicSize) and other.scope is size.scope
+
+
+def _asked_by_jax(frame: Any) -> bool:
+    """Whether JAX's operations ask, and not its algebra of sizes."""
+    file = frame.f_code.co_filename
+    return file.startswith(_FOLDERS[0] + os.sep) and not file.endswith("shape_poly.py")
+
+
 @contextlib.contextmanager
-def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterator[None]:
+def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any], settle: Callable[[SymbolicSize, str, tuple], Any]) -> Iterator[None]:
     """Comparisons and conversions of a symbolic size go to ``answer(size, operator, others)`` first.
 
-    ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. The operators are those of a class attribute
+    ``answer`` returns ``NotImplemented`` where JAX shall answer as usual. Where JAX cannot tell which of two sizes is larger,
+    or whether they are equal, ``settle`` may: to JAX that is as if a constraint had been put on the sizes. The operators are those of a
+    class attribute
     of JAX: they are put back when the last of several captures ends.
     """
     names: tuple[str, ...] = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__int__", "__bool__")
@@ -174,7 +208,18 @@ def size_questions(answer: Callable[[SymbolicSize, str, tuple], Any]) -> Iterato
 
         def method(size: SymbolicSize, *others: Any) -> Any:
             given = answer(size, name, others)
-            return original(size, *others) if given is NotImplemented else given
+            if given is not NotImplemented:
+                return given
+            try:
+                found = original(size, *others)
+            except InconclusiveSize:
+                given = settle(size, name, others) if name in _ORDERS else NotImplemented
+                if given is NotImplemented:
+                    raise
+                return given
+            if found is _UNSURE.get(name) and _may_be_equal(size, others[0]) and _asked_by_jax(sys._getframe(1)):
+                given = settle(size, name, others)
+            return found if given is NotImplemented else given
 
         return attribute if name == "__getattribute__" else method
 

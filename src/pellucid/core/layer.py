@@ -54,6 +54,8 @@ class Layer(Described):
             ``pellucid.config.dtype_policy()``.
         trainable: whether optimizers may change the weights.
         autocast: whether inputs, and in ``call`` trained weights, are cast to ``compute_dtype``.
+        input_shape: of one row, for a layer that begins a ``Sequential``: ``Input(input_shape)`` before it does the same. ``input_dim=4``
+            stands for ``(4,)``.
 
     Example:
         >>> import pellucid, numpy as np
@@ -93,12 +95,14 @@ class Layer(Described):
         name: str | None = None,
         **unknown: Any,
     ):
+        state = self._state
+        dim, shape = unknown.pop("input_dim", None), unknown.pop("input_shape", None)
+        state.first_shape = tuple(shape) if shape is not None else None if dim is None else (dim,)
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}: unknown argument {next(iter(unknown))!r}. Layer takes name, dtype, trainable, autocast and "
                 "activity_regularizer."
             )
-        state = self._state
         # an attribute even where it is None, so that a graph depends on it
         regularizer = None if activity_regularizer is None else registry.regularizers.get(activity_regularizer)
         if name is not None and not isinstance(name, str):
@@ -263,23 +267,24 @@ class Layer(Described):
             raise ValueError(f"call of layer {self.path!r} ({type(self).__name__}) returned None. Does it lack a `return`?")
         if self.activity_regularizer is not None:
             self.add_loss([self._activity_penalty(y) for y in jax.tree.leaves(outputs) if hasattr(y, "shape")])
-        self._give_masks(args, kwargs, outputs, previous)
-        return outputs
+        return self._give_masks(args, kwargs, outputs, previous)
 
-    def _give_masks(self, args: tuple, kwargs: dict, outputs: Any, previous: Any) -> None:
+    def _give_masks(self, args: tuple, kwargs: dict, outputs: Any, previous: Any) -> Any:
         if not masks.any_in(previous) and type(self).compute_mask is Layer.compute_mask:
-            return
+            return outputs
         inputs = args[0] if args else next(iter(kwargs.values()), None)
-        if masks.give(self, inputs, outputs, previous):
+        outputs, ends = masks.give(self, inputs, outputs, previous)
+        if ends:
             explain.warn(
                 f"Layer {self.path!r} ({type(self).__name__}) got an input with a mask and does not support masks: the mask ends here, and "
                 "layers after it take padding for data. Set supports_masking = True in its class to hand the mask on, or define "
                 "compute_mask(inputs, previous_mask)."
             )
+        return outputs
 
     def _activity_penalty(self, output: Any) -> Any:
         """The regularizer's penalty on an output, by the number of rows: no batch size makes it stronger."""
-        penalty = self.activity_regularizer(output)
+        penalty = self.activity_regularizer(dtypes.wide(output))  # half precision would overflow
         if not output.ndim:
             return penalty
         rows = jnp.asarray(output.shape[0], penalty.dtype)

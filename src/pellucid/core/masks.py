@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from pellucid.core import jax_compat
 
@@ -40,10 +41,10 @@ def mask_of(array: Any) -> Any:
 
 
 def attach(array: Any, mask: Any) -> None:
-    """Gives an array a mask."""
-    key = id(array)
+    """Gives an array a mask. The mask must not have been computed from it: else, where both are traced, neither would ever go away."""
+    key, forget = id(array), _known.pop  # a global name is gone when Python ends, and arrays may go later
     with contextlib.suppress(TypeError):  # a number has none
-        _known[key] = weakref.ref(array, lambda _: _known.pop(key, None)), mask
+        _known[key] = weakref.ref(array, lambda _: forget(key, None)), mask
 
 
 def masks_of(tree: Any) -> Any:
@@ -117,15 +118,23 @@ def carried(source: Any, made: Any) -> Any:
     return made
 
 
-def give(layer: Any, inputs: Any, outputs: Any, previous: Any) -> bool:
-    """Gives the outputs of a layer the masks that it computes. Returns whether a mask ends here, as the layer does not support any."""
-    leaves = jax.tree.leaves(outputs)
+def give(layer: Any, inputs: Any, outputs: Any, previous: Any) -> tuple[Any, bool]:
+    """Gives the outputs of a layer the masks that it computes.
+
+    Returns:
+        (the outputs, whether a mask ends here, as the layer does not support any). An input that is handed on as it is becomes a
+        copy: the input itself gets no mask.
+    """
+    leaves, tree = jax.tree.flatten(outputs)
     if all(mask_of(y) is not None for y in leaves):
-        return False
+        return outputs, False
     if not layer.supports_masking:
-        return any_in(previous) and all(mask_of(y) is None for y in leaves)
+        return outputs, any_in(previous) and all(mask_of(y) is None for y in leaves)
     computed = layer.compute_mask(inputs, previous)
-    for y, mask in zip(leaves, jax.tree.leaves(computed, is_leaf=lambda leaf: leaf is None), strict=False):
-        if mask is not None and mask_of(y) is None:
-            attach(y, mask)
-    return False
+    given, copied = {id(x) for x in jax.tree.leaves(inputs)}, False
+    for i, mask in enumerate(jax.tree.leaves(computed, is_leaf=lambda leaf: leaf is None)[: len(leaves)]):
+        if mask is not None and mask_of(leaves[i]) is None:
+            if id(leaves[i]) in given:
+                leaves[i], copied = jnp.array(leaves[i]), True
+            attach(leaves[i], mask)
+    return (jax.tree.unflatten(tree, leaves) if copied else outputs), False

@@ -32,6 +32,7 @@ class State:
         "build_shape",
         "built",
         "captures",
+        "first_shape",
         "guards",
         "losses",
         "name",
@@ -61,6 +62,7 @@ class State:
         self.steps = symbolic.Steps()  # the calls on symbolic tensors
         self.views: LastUsed[Any, Any] = LastUsed(32)  # of a model: the symbolic tensors of its graphs
         self.arguments: tuple[tuple, dict] = ((), {})
+        self.first_shape: tuple | None = None  # of one row of the inputs, where a layer that begins a Sequential was given it
         self.guards: dict[str, Any] = {}  # of attributes that a `call` read: told of the line that assigns one
 
     COPIED = (

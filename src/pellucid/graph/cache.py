@@ -144,7 +144,8 @@ class GraphCache:
 
     def _find(self, signature: Signature, batch_size: int | None, training: bool) -> Graph | None:
         """Of several graphs that serve, the one with the fewest open sizes: its programs were there first."""
-        for graph in sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths)):
+        graphs = self.graphs if len(self.graphs) == 1 else sorted(reversed(self.graphs), key=lambda g: len(g.signature.lengths))
+        for graph in graphs:
             if graph.serves(signature, batch_size, training) and self.is_current(graph):
                 self._used[graph] = next(self._clock)
                 return graph
@@ -156,16 +157,14 @@ class GraphCache:
             return signature.opened(()), ""
         declared = self.layer._open_axes(jax.tree.unflatten(signature.tree, range(len(signature.leaves))))
         last = self._lengths.get(signature.kind)
-        if last is None:
-            return signature.opened(declared), ""
+        if last is None:  # of other types of data, such as `build` assumed, the same sizes are open
+            alike = next((names for _, names in reversed(self._lengths.values()) if names.ranks == signature.ranks), None)
+            return signature.opened((), declared | (alike.open_axes if alike is not None else set())), ""
         before, names = last
         if names.sizes_in(signature) is not None:
             return names, ""
-        known = {
-            (i, a) for i, (shape, _) in enumerate(names.leaves) for a, d in enumerate(shape) if shape != "value" and isinstance(d, str)
-        }
         more = axes_of_lengths(before, signature, {d for v in self.layer.weights for d in v.shape})
-        opened = signature.opened(known | more | declared)
+        opened = signature.opened(names.open_axes | more, declared)
         return opened, lengths_difference(before, signature, opened) if opened.lengths else ""
 
     # ---- Capturing ----
@@ -187,13 +186,17 @@ class GraphCache:
             run = Run("capture", reason, sentence, caller, str(signature), training, seconds, raised=raised, place=place, of=self.of)
             return self.ledger.add(run)
 
-        def refused(at: Place | None, what: str, seconds: float, names: frozenset[str]) -> None:
+        def refused(at: Place | None, what: str, seconds: float, names: frozenset[str] | None) -> None:
             nonlocal reason, sentence
-            self._refused.put(kind, (names, needs := f"{at} needs to know the size"))
-            symbol = "batch" if BATCH in names else "length"
-            enter(f"{sentence}, but a symbolic {symbol} was refused at {at} ({what})", training, seconds, "refused")
+            needs = f"{at or 'an operation of a layer'} needs to know the size"
+            symbol = "batch" if BATCH in (names if names is not None else signature.lengths or (BATCH,)) else "length"
+            enter(f"{sentence}, but a symbolic {symbol} was refused{f' at {at}' if at else ''} ({what})", training, seconds, "refused")
             self._captured += 1
-            reason, sentence = Reason.CONCRETE, f"captured once more for {told_sizes(names, sizes)}, because {needs}"
+            if names is None:
+                reason, sentence = Reason.SIZE, f"captured once more for sizes that are equal where those of now are, because {needs}"
+            else:
+                self._refused.put(kind, (names, needs))
+                reason, sentence = Reason.CONCRETE, f"captured once more for {told_sizes(names, sizes)}, because {needs}"
             self._check_budget(sentence)
 
         try:
@@ -275,6 +278,10 @@ class GraphCache:
     def _why(self, signature: Signature, sizes: dict[str, int], training: bool, other_lengths: str) -> tuple[Reason, str]:
         refused = self._refused.get((signature.tree, signature.leaves))
         if refused is not None:
+            alone = signature.fixed(refused[0], sizes)
+            dropped = self._dropped.get((alone, training)) or self._dropped.get((alone, None))
+            if dropped is not None and dropped[0] is Reason.DROPPED:
+                return dropped
             return Reason.CONCRETE, f"{told_sizes(refused[0], sizes)} alone, because {refused[1]}"
         same = [g for g in self.graphs if (g.signature.tree, g.signature.leaves) == (signature.tree, signature.leaves)]
         fits = (g for g in reversed(same) if g.holds(sizes) and g.training in (None, training))

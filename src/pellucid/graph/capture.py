@@ -27,6 +27,7 @@ from pellucid.errors import CaptureError
 from pellucid.graph import effects, guards, source
 from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import specs_of_inputs
+from pellucid.graph.instantiate import InstantiationError
 from pellucid.graph.nodes import MASK, Node, spec_of
 from pellucid.graph.signature import BATCH, Signature, SizeGuard, signature_of
 
@@ -36,8 +37,9 @@ lock = threading.RLock()  # one capture at a time: hooks are process-wide, captu
 class Capture:
     """What is noted while ``call`` runs: layer calls, losses, questions about the mode and the sizes."""
 
-    def __init__(self, sizes: dict[str, int], training: bool, of_call: bool = True):
-        self.sizes, self.now, self.of_call = sizes, training, of_call
+    def __init__(self, sizes: dict[str, int], training: bool, of_call: bool = True, equates: bool = False):
+        self.sizes, self.now, self.of_call, self.equates = sizes, training, of_call, equates
+        self.unsure = False  # whether JAX took sizes for different that are equal at present
         self.training: bool | None = None
         self.training_place: jax_compat.Place | None = None
         self.size_guards: list[SizeGuard] = []
@@ -167,6 +169,27 @@ class Capture:
             return int
         if any(not isinstance(o, jax_compat.SymbolicSize | int | float | np.number) for o in others):
             return NotImplemented
+        return self._guarded(size, operator, others, frame)
+
+    def settle(self, size: Any, operator: str, others: tuple) -> Any:
+        """Answers a comparison of JAX's own, which it could not decide, for the present sizes.
+
+        Sizes that are equal at present are so by chance in most cases: they count as equal only where a capture has failed without that,
+        and never the batch and a length.
+        """
+        if threading.get_ident() != self._thread:
+            return NotImplemented
+        if operator in ("__eq__", "__ne__"):
+            one, other = (jax_compat.symbols_of(s) for s in (size, others[0]))
+            guard = SizeGuard(size, "__eq__", others, True, None)
+            if not one | other <= self.sizes.keys() or (BATCH in one) != (BATCH in other) or not guard.holds(self.sizes):
+                return NotImplemented
+            self.unsure = True
+            if not self.equates:
+                return NotImplemented
+        return self._guarded(size, operator, others, _asker())
+
+    def _guarded(self, size: Any, operator: str, others: tuple, frame: Any) -> Any:
         guard = SizeGuard(size, operator, others, None, jax_compat.user_place(frame))
         guard = SizeGuard(size, operator, others, guard.ask(self.sizes), guard.place)
         self.size_guards.append(guard)
@@ -185,7 +208,7 @@ class About:
     seconds: float
 
 
-Refused = Callable[[jax_compat.Place | None, str, float, frozenset[str]], None]
+Refused = Callable[[jax_compat.Place | None, str, float, frozenset[str] | None], None]
 
 
 def capture_layer(
@@ -208,8 +231,8 @@ def capture_layer(
         training: the present mode, which answers a Python ``if training``.
         signature: of the inputs, with names for the sizes that shall be symbols; by default the batch is, and what is open by itself.
         fixed: names of sizes that were refused before, the batch or a length: they are numbers.
-        refused: is told where and how symbols were refused, the seconds of that run and the names that become numbers, before ``call``
-            runs again.
+        refused: is told where and how symbols were refused, the seconds of that run, and the names that become numbers (None where sizes
+            that are equal at present shall count as equal), before ``call`` runs again.
         strict: whether a side effect is an error.
         of_call: False for a step of the user's own, in which models are used by their graphs.
         guessed: whether the lengths are symbols because data of other lengths came: then any error may be about them.
@@ -227,20 +250,23 @@ def capture_layer(
         present = signature_of(inputs, batch_size)
         signature = present.opened(()) if signature is None else signature
         sizes = {BATCH: 32 if batch_size is None else batch_size, **{k: int(v) for k, v in (signature.sizes_in(present) or {}).items()}}
-        tried = [fixed]
+        tried, equates = [fixed], False
         while True:
             started = time.perf_counter()
+            capture = Capture(sizes, training, of_call, equates)
             try:
-                graph, seen = _attempt(layer, signature.fixed(tried[-1], sizes), sizes, training, strict, of_call)
+                graph, seen = _attempt(layer, signature.fixed(tried[-1], sizes), capture, strict)
                 return graph, About(seen, time.perf_counter() - started)
             except Exception as error:
                 lengths = frozenset(signature.lengths) - fixed
                 batch = frozenset({BATCH} if batch_size is not None and BATCH not in fixed else ())
-                more = _alone(error, lengths, batch, guessed and len(tried) == 1, tried)
-                if more is None:
+                unsure = capture.unsure and not equates and _may_be_about_sizes(error)
+                more = None if unsure else _alone(error, lengths, batch, guessed and len(tried) == 1, tried)
+                if more is None and not unsure:
                     raise
                 place, message = jax_compat.user_place(None, error), f"{type(error).__name__}: {str(error).split(chr(10))[0][:100]}"
-            tried.append(more)
+            equates = unsure
+            tried += [] if more is None else [more]
             if refused is not None:
                 refused(place, message, time.perf_counter() - started, more)
 
@@ -256,16 +282,14 @@ def _alone(
     return next((o | tried[0] for o in options if o and o | tried[0] not in tried), None)
 
 
-def _attempt(
-    layer: Layer, signature: Signature, sizes: dict[str, int], training: bool, strict: bool, of_call: bool
-) -> tuple[Graph, effects.Effects]:
+def _attempt(layer: Layer, signature: Signature, capture: Capture, strict: bool) -> tuple[Graph, effects.Effects]:
+    of_call = capture.of_call
     symbols = jax_compat.symbols([*([BATCH] if signature.batch_size is None else []), *signature.lengths])
     symbols = {**symbols, None: symbols.get(BATCH, signature.batch_size)}
     shapes = [(tuple(symbols.get(d, d) for d in shape), dtype) for shape, dtype in signature.leaves if shape != "value"]
     specs = [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes]
-    capture = Capture(sizes, training, of_call)
     seen = effects.Effects(layer, layer.name if not of_call else "call")
-    flag = TrainingFlag(training, capture.on_branch, seen.tells_a_bool) if of_call else None  # a step says which mode a model runs in
+    flag = TrainingFlag(capture.now, capture.on_branch, seen.tells_a_bool) if of_call else None  # a step says which mode a model runs in
 
     def run(*leaves: Any) -> Any:
         arrays = iter(leaves)
@@ -284,7 +308,7 @@ def _attempt(
         all_or_nothing(layer),
         guards.watching() as reads,
         seen.watching(strict),
-        jax_compat.size_questions(capture.answer),
+        jax_compat.size_questions(capture.answer, capture.settle),
     ):
         traced = Traced(run, *specs, observer=capture)
     graph = Graph(
@@ -301,7 +325,7 @@ def _attempt(
         size_guards=list(dict.fromkeys(capture.size_guards)),
         training=capture.training,
         training_place=capture.training_place,
-        present=sizes,
+        present=capture.sizes,
         looked_too_early=capture.looked_too_early(),
     )
     return graph, seen
@@ -359,7 +383,7 @@ def _may_be_about_sizes(error: Exception) -> bool:
     JAX refuses a symbolic size in many ways. What a user's line or ours raised by itself is no such refusal, nor is the use of
     a traced value as a Python bool or number, or in a format.
     """
-    if isinstance(error, jax_compat.InconclusiveSize):
+    if isinstance(error, jax_compat.InconclusiveSize | InstantiationError):
         return True
     if isinstance(error, CaptureError | jax.errors.JAXTypeError | RecursionError | MemoryError) or is_of_formatting(error):
         return False

@@ -46,10 +46,13 @@ def graph_of(layer: Layer, inputs: Any, caller: str) -> Graph:
 
 def _numbers(inputs: Any) -> dict[Any, int]:
     """What stands for each open size, so that nothing else is taken for it; the batch comes first."""
-    tensors = [leaf for leaf in jax.tree.leaves(inputs) if isinstance(leaf, SymbolicTensor)]
-    sizes = [d for tensor in tensors for d in tensor.sizes]
-    free = (n for n in itertools.count(32) if n not in {d for d in sizes if isinstance(d, int)})
-    return dict(zip(dict.fromkeys([jax_compat.batch_symbol(), *(d for d in sizes if not isinstance(d, int))]), free, strict=False))
+    sizes = [d for leaf in jax.tree.leaves(inputs) if isinstance(leaf, SymbolicTensor) for d in leaf.sizes]
+    taken = {d for d in sizes if isinstance(d, int)}
+    expressions = dict.fromkeys([jax_compat.batch_symbol(), *(d for d in sizes if not isinstance(d, int))])
+    names = dict.fromkeys(name for size in expressions for name in sorted(jax_compat.symbols_of(size)))
+    free = (n for n in itertools.count(32, 32) if n not in taken)  # so that halves of a half, and the like, are whole
+    numbers = dict(zip(names, free, strict=False))
+    return {size: jax_compat.evaluate_size(size, numbers) for size in expressions}
 
 
 def outputs_of(graph: Graph, inputs: Any) -> list[Any]:

@@ -84,10 +84,11 @@ def _has_batch(size: Any) -> bool:
 
 
 def _block(size: Any) -> Any:
-    """k of an axis of ``k * batch`` elements; a symbolic size where a length was folded into the rows."""
-    lengths = {name: symbol for name, symbol in jax_compat.symbols_in(size).items() if name != BATCH}
-    k = jax_compat.evaluate_size(size, {BATCH: 1, **lengths})
-    if any(_differ(jax_compat.evaluate_size(size, {BATCH: n, **lengths}), n * k) for n in (2, 3, 7)):
+    """k of an axis of ``k * batch`` elements, for any batch; a symbolic size where a length was folded into the rows."""
+    symbols = jax_compat.symbols_in(size)
+    batch = symbols.pop(BATCH, None)
+    k = jax_compat.evaluate_size(size, {BATCH: 1, **symbols})
+    if batch is None or _differ(size, k * batch):
         raise Coupled(f"an axis has the size {size}")
     return k
 
@@ -193,7 +194,7 @@ convert_element_type copy copy_p cos cosh device_put digamma div eq erf erf_inv 
 integer_pow is_finite le lgamma log log1p logistic lt max min mul name ne neg nextafter not optimization_barrier or
 polygamma population_count pow real reduce_precision regularized_incomplete_beta rem round rsqrt select_n shift_left
 shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient sub tan tanh xor zeta
-bitcast_convert_type empty full read_variable
+empty full read_variable
 """.split():  # noqa: SIM905
     RULES[_name] = _keeps
 
@@ -206,10 +207,11 @@ for _name in ("broadcast_in_dim", "squeeze", "expand_dims", "transpose", "iota",
     RULES[_name] = _moves
 
 
-@_rule("random_bits")
+@_rule("random_bits", "random_split")
 def _draws(eqn: Any, ins: list, outs: list) -> None:
-    if outs[0] is not None and not jax.config.jax_threefry_partitionable:
-        raise Coupled("random numbers depend on how many are drawn (jax_threefry_partitionable is off)")
+    by_index = jax.config.jax_threefry_partitionable and str(eqn.invars[0].aval.dtype) == "key<fry>"
+    if outs[0] is not None and not by_index:
+        raise Coupled("random numbers depend on how many are drawn (jax_threefry_partitionable is off, or the key is not of threefry2x32)")
     if ins[0] is not None or outs[0] not in (None, 0):  # by index: more rows at the end leave the first ones' draws alone
         raise Coupled("random numbers are drawn with the rows in another axis than the first")
 
@@ -220,7 +222,7 @@ def _bitcast(eqn: Any, ins: list, outs: list) -> None:
         raise Coupled("rows are cast to elements of another size")
 
 
-@_rule("random_split", "random_fold_in", "threefry2x32", "rng_bit_generator")
+@_rule("random_fold_in", "threefry2x32")
 def _keys(eqn: Any, ins: list, outs: list) -> None:
     if any(a is not None for a in ins):
         _keeps(eqn, ins, outs)
@@ -279,28 +281,28 @@ def _slice(eqn: Any, ins: list, outs: list) -> None:
     (axis,) = ins
     if axis is None and any(_has_batch(s) for s in eqn.params["start_indices"]):
         raise Coupled("a slice begins where the size of the batch says")
-    if axis is not None and _changed(eqn.invars[0], eqn.outvars[0], axis, axis):
+    if axis is not None and _part(eqn.invars[0], eqn.outvars[0], axis, outs[0]):
         raise Coupled("a part of the batch is sliced out")
 
 
-def _changed(before: Any, after: Any, axis: int, axis_after: int | None) -> bool:
-    if axis_after is None:
-        return True
-    return _differ(_block(before.aval.shape[axis]), _block(after.aval.shape[axis_after]))
+def _part(before: Any, after: Any, axis: int | None, axis_after: int | None) -> bool:
+    """Whether one value has other rows than another, or in another axis. A slice of all of them begins at 0 wherever it shall begin."""
+    if axis is None and axis_after is None:
+        return False
+    return axis != axis_after or _differ(before.aval.shape[axis], after.aval.shape[axis])
 
 
 @_rule("dynamic_slice")
 def _dynamic_slice(eqn: Any, ins: list, outs: list) -> None:
     if any(a is not None for a in ins[1:]):
         raise Coupled("rows choose where a slice begins")
-    if ins[0] is not None and _changed(eqn.invars[0], eqn.outvars[0], ins[0], outs[0]):
+    if _part(eqn.invars[0], eqn.outvars[0], ins[0], outs[0]):  # as many of a table as there are rows begin earlier at its end
         raise Coupled("a part of the batch is sliced out")
 
 
 @_rule("dynamic_update_slice")
 def _dynamic_update_slice(eqn: Any, ins: list, outs: list) -> None:
-    apart = ins[0] is None or _changed(eqn.invars[0], eqn.invars[1], ins[0], ins[1])
-    if any(a is not None for a in ins[2:]) or (apart and (ins[0] is not None or ins[1] is not None)):
+    if any(a is not None for a in ins[2:]) or _part(eqn.invars[0], eqn.invars[1], ins[0], ins[1]):
         raise Coupled("a part of the batch is written")
 
 
@@ -360,7 +362,7 @@ def _window(eqn: Any, ins: list, outs: list) -> None:
 def _gather(eqn: Any, ins: list, outs: list) -> None:
     operand, indices = ins
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    if operand is None:
+    if operand is None and not any(_has_batch(size) for size in sizes):
         return  # a table looked up by rows, or by none
     if operand in numbers.operand_batching_dims:
         paired = numbers.start_indices_batching_dims[numbers.operand_batching_dims.index(operand)]

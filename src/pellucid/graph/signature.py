@@ -78,10 +78,28 @@ class Signature:
         """What inputs that differ in sizes alone have in common."""
         return self.tree, tuple((shape, dtype) if shape == "value" else (len(shape), dtype) for shape, dtype in self.leaves)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a size is open by itself."""
+        return any(isinstance(d, Open) for shape, _ in self.leaves for d in shape)
+
+    @property
+    def ranks(self) -> tuple:
+        """The same without the data types."""
+        return self.tree, tuple(None if shape == "value" else len(shape) for shape, _ in self.leaves)
+
+    @property
+    def open_axes(self) -> set[Axis]:
+        """Where names are."""
+        arrays = ((i, shape) for i, (shape, _) in enumerate(self.leaves) if shape != "value")
+        return {(i, axis) for i, shape in arrays for axis, size in enumerate(shape) if isinstance(size, str)}
+
     def sizes_in(self, given: Signature) -> dict[str, int] | None:
         """The value of each open size, the batch apart, in inputs of a signature; None where they do not fit this one."""
         if self.tree != given.tree:
             return None
+        if not self.lengths:
+            return {} if self.leaves == given.leaves and not given.is_open else None
         found: dict[str, Any] = {}
         for (mine, kind), (its, dtype) in zip(self.leaves, given.leaves, strict=True):
             if kind != dtype or "value" in (mine, its) or len(mine) != len(its):
@@ -96,22 +114,30 @@ class Signature:
                     return None
         return found
 
-    def opened(self, axes: Container[Axis]) -> Signature:
-        """The signature with names in place of some sizes, and of those that are open by themselves."""
+    def opened(self, axes: Container[Axis], declared: Container[Axis] = ()) -> Signature:
+        """The signature with names in place of some sizes, and of those that are open by themselves.
+
+        Args:
+            axes: where equal sizes are the same.
+            declared: where they are only if they are in the same axis of several arrays: that of an image is not square for ever.
+        """
         names: dict[Any, str] = {}
         numbers = itertools.count(1)
 
-        def name(size: Any) -> str:
-            known = identity(size)
+        def name(size: Any, at: Axis) -> str:
+            known = ("axis", at[1], size) if at in declared and not isinstance(size, Open) else identity(size)
             if known not in names:
                 number = next(numbers)
                 names[known] = LENGTH if number == 1 else f"{LENGTH}_{number}"
             return names[known]
 
+        def is_open(size: Any, at: Axis) -> bool:
+            return isinstance(size, Open) or at in axes or at in declared
+
         leaves = tuple(
             (shape, dtype)
             if shape == "value"
-            else (tuple(name(d) if isinstance(d, Open) or (i, a) in axes else d for a, d in enumerate(shape)), dtype)
+            else (tuple(name(d, (i, a)) if is_open(d, (i, a)) else d for a, d in enumerate(shape)), dtype)
             for i, (shape, dtype) in enumerate(self.leaves)
         )
         return dataclasses.replace(self, leaves=leaves)
@@ -149,7 +175,7 @@ def _leaf(x: Any, batch_size: int | None) -> tuple:
     if not hasattr(x, "shape"):
         return "value", Value(x, type(x), str(x) if isinstance(x, float | complex) else "")
     shape = tuple(x.shape)
-    is_batch = bool(shape) and (batch_size is None or identity(shape[0]) == identity(batch_size))
+    is_batch = bool(shape) and (batch_size is None or (shape[0] == batch_size and identity(shape[0]) == identity(batch_size)))
     return ((None, *shape[1:]) if is_batch else shape), jnp.dtype(x.dtype).name
 
 

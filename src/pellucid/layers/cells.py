@@ -16,6 +16,7 @@ from pellucid.core.checks import check_whole
 from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
+from pellucid.layers.activation import is_library_function
 from pellucid.ops import control, recurrent
 
 _NONE: Mapping[Cell, tuple] = types.MappingProxyType({})
@@ -90,7 +91,7 @@ class Cell(Layer):
     def over_time(self, sequences: Any, states: list, mask: Any, training: Any, **loop: Any) -> recurrent.Sequences:
         """The cell along time, as one function of arrays."""
         function, options = type(self).sequence, self._options()
-        if not all(_is_known(value) for value in options.values()):  # the user's own, which may be a layer
+        if any(callable(value) and not is_library_function(value) for value in options.values()):  # it may read variables
             function, loop = function.__wrapped__, {**loop, "scan": control.scan}  # type: ignore[attr-defined]
         return function(sequences, states, *self._arrays(), mask, self.factors(sequences.shape[0], training), **options, **loop)
 
@@ -139,10 +140,6 @@ _AS: dict[str, Callable] = {
     "constraint": lambda where, name, value: constraints.get(value),
     "dropout": _rate,
 }
-
-
-def _is_known(option: Any) -> bool:
-    return not callable(option) or (getattr(option, "__module__", None) or "").split(".")[0] in ("pellucid", "jax")
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ class Embedding(Layer):
         weights: Any = None,
         **layer_args: Any,
     ):
+        layer_args.pop("input_length", None)  # of old code; nothing needs it
         super().__init__(**layer_args)
         self.input_dim = check_whole("Embedding", "input_dim", input_dim)
         self.output_dim = check_whole("Embedding", "output_dim", output_dim)

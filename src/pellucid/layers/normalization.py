@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from pellucid import config, initializers, ops
+from pellucid.core import dtypes
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
@@ -106,7 +107,7 @@ class BatchNormalization(_Scaled):
             self.renorm_stddev = add(deviation, name="renorm_stddev")
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        inputs = inputs.astype(jnp.result_type(inputs.dtype, "float32"))  # squares overflow in half precision
+        inputs = dtypes.wide(inputs)  # squares overflow in half precision
         if mask is not None and mask.ndim != inputs.ndim - 1:
             raise ShapeError(
                 f"BatchNormalization {self.path!r} got a mask with {mask.ndim} axes for inputs with {inputs.ndim}; expected one axis less."

@@ -315,7 +315,7 @@ class GlobalMaxPooling3D(_GlobalMax):
 
 
 class GlobalAveragePooling1D(_GlobalAverage):
-    """The mean over time, for each channel; with a mask, over the steps where it is True.
+    """The mean over time, for each channel; with a mask, over the steps where it is True: 0 where it is True nowhere.
 
     Args:
         data_format: "channels_last" or "channels_first"; by default ``config.image_data_format()``.
@@ -341,7 +341,7 @@ class GlobalAveragePooling1D(_GlobalAverage):
         (steps,) = self.axes_of(inputs)
         real = jnp.expand_dims(jnp.asarray(mask, bool), 3 - steps)
         total = jnp.where(real, inputs, 0).sum(steps, keepdims=self.keepdims)
-        return total / real.sum(steps, keepdims=self.keepdims).astype(inputs.dtype)
+        return total / jnp.maximum(real.sum(steps, keepdims=self.keepdims), 1).astype(inputs.dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return None

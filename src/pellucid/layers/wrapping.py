@@ -12,6 +12,7 @@ from pellucid.core import serialization
 from pellucid.core.arguments import parameters_of
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
+from pellucid.layers.activation import is_library_function
 from pellucid.ops import control
 
 
@@ -34,8 +35,9 @@ class TimeDistributed(Wrapper):
 
     Where rows cannot influence each other inside, steps are folded into rows and the layer is called once. That holds of the
     library's own layers, but for those with ``couples_rows`` (``BatchNormalization``, ``SpectralNormalization``, ``Lambda``, stateful
-    recurrent layers). All others run step after step in one loop, and what they assign goes from each step to the next: statistics
-    of a batch are those of a step. In either case their ``call`` is captured once.
+    recurrent layers), with a function of yours as activation, or whose ``axis`` may be that of the rows. All others run step after
+    step in one loop, and what they assign goes from each step to the next: statistics of a batch are those of a step. In either case
+    their ``call`` is captured once.
 
     Args:
         layer: is called on (batch, ...), with the step's part of the mask where its ``call`` takes one.
@@ -81,8 +83,18 @@ _KNOWN = ("pellucid.layers.", "pellucid.models.sequential")
 
 def rows_are_apart(layer: Layer) -> bool:
     """Whether it is known of a layer, and of those inside, that no row of the batch can influence another."""
-    inner = layer._flatten_layers()
-    return all(type(one).__module__.startswith(_KNOWN) and not getattr(one, "couples_rows", False) for one in inner)
+    return all(
+        type(one).__module__.startswith(_KNOWN) and not getattr(one, "couples_rows", False) and _works_within_rows(one)
+        for one in layer._flatten_layers()
+    )
+
+
+def _works_within_rows(layer: Any) -> bool:
+    """Whether its activations are no functions of the user's, and its axes not that of the rows."""
+    given = [getattr(layer, name, None) for name in ("activation", "recurrent_activation")]
+    axis = getattr(layer, "axis", -1)
+    axes = axis if isinstance(axis, list | tuple) else (axis,)
+    return all(f is None or is_library_function(f) for f in given) and all(a > 0 or a == -1 for a in axes)
 
 
 _MERGED: dict[str | None, Callable] = {

@@ -194,11 +194,11 @@ class GlassBox(Configured):
         """
         if print_fn is not None and not callable(print_fn):
             raise TypeError(f"summary: print_fn={print_fn!r}; expected a function that takes the text, or None for print.")
-        if input_shape is None and self.graph is None and self._network is not None:
-            input_shape = self.input_shape
         if input_shape is not None:
             self._capture_for(input_shape, "summary")
             self.build(input_shape)
+        elif self.graph is None and self._network is not None:
+            self._capture_for(self._network.inputs, "summary")  # of the types that data have
         state = self._optimizer_state_size()
         (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable, layer_range, state))
 

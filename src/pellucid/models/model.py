@@ -346,6 +346,10 @@ class Submodel(Model):
         held = {v for layer in self.used for v in layer.variables}
         self.own = [v for v in dict.fromkeys([*graph.reads, *graph.writes]) if v not in held]
 
+    def _open_axes(self, numbers: Any) -> set[tuple[int, int]]:
+        graph = self._of.layer.graph
+        return graph.signature.open_axes if graph is not None and graph.signature.tree == jax.tree.structure(numbers) else set()
+
     def call(self, inputs: Any, training: Any = None) -> Any:
         """The values of the nodes."""
         values = self._of.layer._machine.captures.run(inputs, training, self.paths, f"submodel {self.name!r}")

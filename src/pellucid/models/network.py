@@ -49,7 +49,8 @@ class Network:
 
     def run(self, values: Any) -> Any:
         """The outputs for inputs of the same structure (or a dict by the names of the inputs)."""
-        known: dict[SymbolicTensor, Any] = dict(zip(jax.tree.leaves(self.inputs), self._in_order(values), strict=True))
+        tensors = jax.tree.leaves(self.inputs)
+        known: dict[SymbolicTensor, Any] = {t: _as_declared(x, t) for t, x in zip(tensors, self._in_order(values), strict=True)}
         fill = lambda tree: jax.tree.map(lambda leaf: known[leaf] if isinstance(leaf, SymbolicTensor) else leaf, tree)
         for step in self.steps:
             made = step.run(step, fill(step.args), fill(step.kwargs))
@@ -67,6 +68,25 @@ class Network:
         if len(leaves) != len(expected):
             raise ValueError(f"Model: got {len(leaves)} arrays; expected {len(expected)}, for the inputs {expected}.")
         return leaves
+
+
+def _as_declared(x: Any, tensor: SymbolicTensor) -> Any:
+    """An array in the type that its ``Input`` says: integers would overflow where floats do not. A last axis of size 1 may be left out,
+    or be one too many.
+    """
+    if not hasattr(x, "dtype") or not hasattr(x, "ndim"):
+        return x
+    shape, made = tensor.shape, x
+    if x.ndim == len(shape) - 1 and x.ndim and shape[-1] == 1:
+        made = x[..., None]
+    elif x.ndim == len(shape) + 1 and shape and x.shape[-1] == 1:
+        made = x[..., 0]
+    if x.dtype != tensor.dtype and {getattr(x.dtype, "kind", ""), getattr(tensor.dtype, "kind", "")} <= set(_REAL):
+        made = made.astype(tensor.dtype)
+    return made if made is x else masks.carried(x, made)
+
+
+_REAL = "biufV"  # kinds of data types that are converted to one another; V is bfloat16, among others
 
 
 def _alone(tree: Any) -> Any:

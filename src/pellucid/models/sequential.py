@@ -8,6 +8,7 @@ from typing import Any
 from pellucid.core.layer import Layer
 from pellucid.core.serialization import CustomObjectScope, deserialize_keras_object, serialize_keras_object
 from pellucid.core.symbolic import SymbolicTensor
+from pellucid.layers.input import Input
 from pellucid.models.functional import input_layer, read_input, without_state
 from pellucid.models.model import Model
 
@@ -46,6 +47,9 @@ class Sequential(Model):
             raise TypeError(f"Sequential {self.name!r}: add got {layer!r}; expected a layer (or an Input, first of all).")
         if any(layer.name == other.name for other in self._layers):
             raise ValueError(f"Sequential {self.name!r} has a layer named {layer.name!r} already; give each a name of its own.")
+        first = _input_of(layer) if not self._layers and self._network is None else None
+        if first is not None:
+            self._connect(first, first)
         if self._network is not None:
             self._connect(self._network.inputs, layer(self._network.outputs))
         self._set([*self._layers, layer])
@@ -113,3 +117,13 @@ class Sequential(Model):
     def _children(self) -> Iterator[tuple[str, Any]]:
         yield from ((layer.name, layer) for layer in vars(self).get("_layers", ()))
         yield from (item for item in super()._children() if not item[0].startswith("_layers/"))
+
+
+def _input_of(layer: Layer) -> SymbolicTensor | None:
+    """What a row of layers begins with, where its first layer says that: it was given ``input_shape``, or is a model with an input."""
+    if layer._state.first_shape is not None:
+        return Input(layer._state.first_shape)
+    network = getattr(layer, "_network", None)
+    if network is None or not isinstance(network.inputs, SymbolicTensor):
+        return None
+    return Input(batch_shape=network.inputs.shape, dtype=network.inputs.dtype)

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core import dtypes
+
 EPSILON = 1e-7  # keeps logarithms and quotients finite
 
 
@@ -31,8 +33,8 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     if from_logits:  # -y * log_sigmoid(x) - (1 - y) * log_sigmoid(-x) with one logarithm; exact for large logits of either sign
         positive = jnp.maximum(p, 0.0)
         return positive - p * target + jnp.log1p(jnp.exp(p - 2.0 * positive))  # -abs(x), with the right derivative at 0
-    p = clipped(p)
-    return -(target * jnp.log(p) + (1.0 - target) * jnp.log(1.0 - p))
+    dtype, p = p.dtype, clipped(dtypes.wide(p))  # 1 - 1e-7 is 1 in 16 bits
+    return -(target * jnp.log(p) + (1.0 - target) * jnp.log(1.0 - p)).astype(dtype)
 
 
 def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> jax.Array:
@@ -46,7 +48,7 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
     """
     target, output = _alike("categorical_crossentropy", target, output)
     if not from_logits:
-        return -jnp.sum(target * jnp.log(probabilities(output, axis)), axis=axis)
+        return -jnp.sum(target * jnp.log(probabilities(dtypes.wide(output), axis)), axis=axis).astype(output.dtype)
     largest, log_sum = _log_sum_exp(output, axis)
     return log_sum * jnp.sum(target, axis=axis) + jnp.sum(target * (largest - output), axis=axis)
 
@@ -68,7 +70,7 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
         largest, log_sum = _log_sum_exp(output, axis)
         values = log_sum + (jnp.squeeze(largest, axis) - chosen)
     else:
-        values = -jnp.log(clipped(chosen / jnp.sum(output, axis=axis)))
+        values = -jnp.log(clipped(dtypes.wide(chosen) / jnp.sum(dtypes.wide(output), axis=axis))).astype(output.dtype)
     return jnp.where((labels >= 0) & (labels < classes), values, 0)
 
 

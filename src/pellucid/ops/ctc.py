@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core import dtypes
 from pellucid.core.equation import equation
 
 IMPOSSIBLE = -1e5  # the logarithm of a probability of 0 that has a gradient: infinities would make it NaN
@@ -43,11 +44,11 @@ def ctc_loss(target: Any, output: Any, target_length: Any, output_length: Any, m
             "expected (batch, labels) and (batch, steps, classes)."
         )
     steps = jnp.asarray(output_length, "int32")
-    scores = jax.nn.log_softmax(output.astype(jnp.promote_types(output.dtype, "float32")))
+    scores = jax.nn.log_softmax(dtypes.wide(output))
     # the states of an alignment: a pause before, between and after the labels
     pauses = jnp.full_like(target, mask_index)
     states = jnp.concatenate([jnp.stack([pauses, target], axis=-1).reshape(target.shape[0], -1), pauses[:, :1]], axis=-1)
-    emitted = jnp.take_along_axis(scores, states[:, None], axis=-1)
+    emitted = jnp.take_along_axis(scores, states[:, None] % output.shape[2], axis=-1)  # padding may be any number
     # one may go from a label to the next without a pause where they differ
     skips = jnp.pad((states[:, 2:] != mask_index) & (states[:, 2:] != states[:, :-2]), ((0, 0), (2, 0)))
 
@@ -96,7 +97,7 @@ def ctc_decode(
         [[[1, 2, -1, -1]]]
     """
     inputs, lengths = jnp.asarray(inputs), jnp.asarray(sequence_lengths, "int32")
-    inputs = inputs.astype(jnp.promote_types(inputs.dtype, "float32"))
+    inputs = dtypes.wide(inputs)
     mask_index = mask_index % inputs.shape[-1]
     if strategy == "greedy":
         return _greedy(inputs, lengths, merge_repeated, mask_index)

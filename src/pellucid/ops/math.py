@@ -22,7 +22,7 @@ WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46)}
 
 def rsqrt(x: Any) -> jax.Array:
     """``1 / sqrt(x)``"""
-    return jax.lax.rsqrt(_float(x))
+    return jax.lax.rsqrt(dtypes.floating(x))
 
 
 def cdist(x: Any, y: Any) -> jax.Array:
@@ -36,7 +36,9 @@ def cdist(x: Any, y: Any) -> jax.Array:
     x, y = jnp.asarray(x), jnp.asarray(y)
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
         raise ValueError(f"cdist: x has shape {x.shape} and y has shape {y.shape}; expected (…, m, d) and (…, n, d).")
-    return jnp.sqrt(jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), axis=-1))
+    squares = jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), axis=-1)
+    same = squares == 0  # where the root has no gradient
+    return jnp.where(same, 0, jnp.sqrt(jnp.where(same, 1, squares)))
 
 
 def logdet(x: Any) -> jax.Array:
@@ -146,7 +148,7 @@ def rfft(x: Any, fft_length: int | None = None) -> Pair:
         x: signals, cut or continued with zeros to ``fft_length``.
         fft_length: by default the length of the axis.
     """
-    return _parts(jnp.fft.rfft(_float(x), fft_length))
+    return _parts(jnp.fft.rfft(dtypes.floating(x), fft_length))
 
 
 def irfft(x: Any, fft_length: int | None = None) -> jax.Array:
@@ -241,15 +243,10 @@ def _parts(x: jax.Array) -> Pair:
 def _complex(function: str, x: Any) -> jax.Array:
     if not isinstance(x, tuple | list) or len(x) != 2:
         raise ValueError(f"{function}: x is a {type(x).__name__}; expected a pair of arrays (real part, imaginary part).")
-    real, imaginary = (_float(part) for part in x)
+    real, imaginary = (dtypes.floating(part) for part in x)
     if real.shape != imaginary.shape:
         raise ValueError(f"{function}: the real part has shape {real.shape}, the imaginary one {imaginary.shape}; expected equal shapes.")
     return jax.lax.complex(real, imaginary)
-
-
-def _float(x: Any) -> jax.Array:
-    x = jnp.asarray(x)
-    return x if dtypes.is_float(x.dtype) else x.astype(dtypes.floatx())
 
 
 __all__ = publish(globals(), {"x /": "erf erfc erfinv", "x / axis keepdims": "logsumexp"})

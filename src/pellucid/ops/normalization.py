@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from pellucid import config
+from pellucid.core import dtypes
+from pellucid.core.checks import check_axes
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
 
@@ -35,7 +37,7 @@ def moments(x: Any, axes: Axes, keepdims: bool = False, synchronized: bool = Fal
     if synchronized:
         raise NotImplementedError("moments: synchronized=True; expected False: the statistics of a compiled step are those of all devices.")
     x = convert_to_tensor(x)
-    wide, axes = x.astype(jnp.result_type(x.dtype, "float32")), _axes(axes, x.ndim)
+    wide, axes = dtypes.wide(x), check_axes("moments", axes, x.ndim)
     found = wide.mean(axes, keepdims=keepdims), wide.var(axes, keepdims=keepdims)
     if x.dtype == wide.dtype:
         return found
@@ -62,15 +64,14 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"normalize: order={order!r}; expected a positive whole number.")
-    x, epsilon = jnp.atleast_1d(convert_to_tensor(x)), config.epsilon() if epsilon is None else epsilon
+    x, epsilon = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), config.epsilon() if epsilon is None else epsilon
+    axes, wide = check_axes("normalize", axis, x.ndim), dtypes.wide(x)
     if order == 2:
-        axes = _axes(axis, x.ndim)
-        wide = x.astype(jnp.result_type(x.dtype, "float32"))
-        kind = x.dtype if jnp.issubdtype(x.dtype, jnp.inexact) else wide.dtype  # a whole number would be cut to 0
         squares = jnp.sum(jnp.square(wide), axes, keepdims=True)
-        return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(kind)  # the maximum inside: no infinite gradient at 0
-    norm = jnp.linalg.norm(x, ord=order, axis=axis if isinstance(axis, int) else tuple(axis), keepdims=True)
-    return x / jnp.maximum(norm, epsilon)
+        return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(x.dtype)  # the maximum inside: no infinite gradient at 0
+    zero = jnp.all(wide == 0, axes, keepdims=True)  # where a root has no gradient
+    norm = jnp.sum(jnp.abs(jnp.where(zero, 1, wide)) ** order, axes, keepdims=True) ** (1 / order)
+    return (wide / jnp.where(zero, epsilon, jnp.maximum(norm, epsilon))).astype(x.dtype)
 
 
 def batch_normalization(
@@ -124,8 +125,8 @@ def layer_normalization(
         >>> ops.layer_normalization(np.array([1.0, 2.0, 3.0], "float32")).round(2).tolist()
         [-1.2..., 0.0, 1.2...]
     """
-    x, axes = convert_to_tensor(x), _axes(axis, jnp.ndim(x))
-    wide, epsilon = x.astype(jnp.result_type(x.dtype, "float32")), config.epsilon() if epsilon is None else epsilon
+    x, axes = dtypes.floating(convert_to_tensor(x)), check_axes("layer_normalization", axis, jnp.ndim(x))
+    wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
     mean, variance = moments(wide, axes, keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)
     if gamma is not None:
@@ -153,8 +154,8 @@ def rms_normalization(x: Any, scale: Any = None, axis: Axes = -1, epsilon: float
         >>> [round(y, 2) for y in ops.rms_normalization(np.array([1.0, 7.0], "float32")).tolist()]
         [0.2, 1.4]
     """
-    x, axes = jnp.atleast_1d(convert_to_tensor(x)), _axes(axis, max(jnp.ndim(x), 1))
-    wide, epsilon = x.astype(jnp.result_type(x.dtype, "float32")), config.epsilon() if epsilon is None else epsilon
+    x, axes = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), check_axes("rms_normalization", axis, max(jnp.ndim(x), 1))
+    wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
     y = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axes, keepdims=True) + epsilon)
     return (y if scale is None else y * _along(scale, axes, wide)).astype(x.dtype)
 
@@ -178,9 +179,9 @@ def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None
         >>> ops.group_normalization(np.array([[1.0, 2.0, 5.0, 9.0]], "float32"), 2, epsilon=0.0).tolist()
         [[-1.0, 1.0, -1.0, 1.0]]
     """
-    x = convert_to_tensor(x)
-    (axis,) = _axes(axis, x.ndim)
-    wide = x.astype(jnp.result_type(x.dtype, "float32"))
+    x = dtypes.floating(convert_to_tensor(x))
+    (axis,) = check_axes("group_normalization", axis, x.ndim)
+    wide = dtypes.wide(x)
     grouped = wide.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
     mean, variance = moments(grouped, [i for i in range(1, grouped.ndim) if i != axis], keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)
@@ -189,15 +190,6 @@ def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None
         factor = factor * cut(gamma)
     shift = -mean * factor if beta is None else cut(beta) - mean * factor
     return (grouped * factor + shift).reshape(x.shape).astype(x.dtype)
-
-
-def _axes(axis: Axes, ndim: int) -> tuple[int, ...]:
-    """Axes from zero on, in order."""
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
-    for a in given:
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis={axis!r} of an array with {ndim} axes; expected numbers from {-ndim} to {ndim - 1}.")
-    return tuple(sorted(a % ndim for a in given))
 
 
 def _along(weights: Any, axes: Sequence[int], x: jax.Array) -> jax.Array:

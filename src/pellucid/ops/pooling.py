@@ -12,9 +12,10 @@ import numpy as np
 
 from pellucid.core import dtypes
 from pellucid.core.equation import equation
+from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
-from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, shown, spatial_axes, with_outer
+from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_outer
 
 Sizes = int | Sequence[int]
 
@@ -123,15 +124,12 @@ def mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) ->
     def sums(x: Any) -> jax.Array:
         return jax.lax.reduce_window(x, np.array(0, x.dtype), jax.lax.add, window, strides, padding)
 
-    inputs = _floating(inputs)
+    inputs = dtypes.floating(inputs)
+    wide = dtypes.wide(inputs)  # a sum of ones in bfloat16 ends at 256
     if padding == "VALID":
-        return sums(inputs) / math.prod(window)
-    ones = jnp.ones([n if k > 1 else 1 for n, k in zip(inputs.shape, window, strict=True)], inputs.dtype)
-    return sums(inputs) / sums(ones)
-
-
-def _floating(x: Any) -> jax.Array:
-    return x if dtypes.is_float(x.dtype) else x.astype(dtypes.floatx())
+        return (sums(wide) / math.prod(window)).astype(inputs.dtype)
+    ones = jnp.ones([n if k > 1 else 1 for n, k in zip(inputs.shape, window, strict=True)], wide.dtype)
+    return (sums(wide) / sums(ones)).astype(inputs.dtype)
 
 
 Along = Callable[[Any, int, np.ndarray, np.ndarray], jax.Array]
@@ -144,7 +142,9 @@ def _adapted(where: str, inputs: Any, output_size: Sizes, data_format: str | Non
     for axis, m in zip(spatial_axes(inputs.ndim, form), per_axis(where, "output_size", output_size, rank), strict=True):
         n = inputs.shape[axis]
         if not isinstance(n, int):
-            raise ShapeError(f"{where}: inputs of shape {shown(inputs.shape)}: the size of axis {axis} is not known; expected a fixed one.")
+            raise ShapeError(
+                f"{where}: inputs of shape {open_shape(inputs.shape)}: the size of axis {axis} is not known; expected a fixed one."
+            )
         starts, ends = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
         inputs = reduce(inputs, axis, starts, ends)
     return inputs
@@ -159,5 +159,5 @@ def _max_along(inputs: Any, axis: int, starts: np.ndarray, ends: np.ndarray) -> 
 def _mean_along(inputs: Any, axis: int, starts: np.ndarray, ends: np.ndarray) -> jax.Array:
     at = np.arange(inputs.shape[axis])
     weights = ((starts[:, None] <= at) & (at < ends[:, None])) / (ends - starts)[:, None]
-    inputs = _floating(inputs)
+    inputs = dtypes.floating(inputs)
     return jnp.moveaxis(jnp.tensordot(inputs, jnp.asarray(weights.T, inputs.dtype), axes=(axis, 0)), -1, axis)

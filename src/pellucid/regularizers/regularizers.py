@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid import config
+from pellucid import ops
 from pellucid.core import registry, serialization
 from pellucid.errors import ShapeError
 
@@ -144,10 +144,10 @@ class OrthogonalRegularizer(Regularizer):
         if x.ndim != 2:
             raise ShapeError(f"OrthogonalRegularizer got an array of shape {x.shape}; expected a matrix.")
         vectors = x if self.mode == "rows" else x.T
-        vectors = vectors / jnp.maximum(jnp.linalg.norm(vectors, axis=1, keepdims=True), config.epsilon())
+        vectors = ops.normalize(vectors, axis=1)
         count = vectors.shape[0]
         cosines = jnp.abs(vectors @ vectors.T) * (1 - jnp.eye(count, dtype=x.dtype))
-        return _cast(self.factor / (count * (count - 1.0)), x) * jnp.sum(cosines)
+        return _cast(self.factor / max(count * (count - 1.0), 1.0), x) * jnp.sum(cosines)
 
 
 def _factor(where: str, name: str, value: Any) -> float:

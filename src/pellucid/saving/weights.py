@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -118,8 +119,9 @@ def load_weights(
         if not report.complete or not (model.built or model.weights):
             _complain(where, model, report, skip_mismatch)
         values = [(variable, _read(where, path, stored)) for variable, stored in plan.values]
-        for part, store in plan.of_own_form:
-            _load_as_it_likes(where, part, store, report, skip_mismatch)
+        with _all_or_nothing(part.owner for part, _ in plan.of_own_form):
+            for part, store in plan.of_own_form:
+                _load_as_it_likes(where, part, store, report, skip_mismatch)
         for variable, value in values:
             variable.assign(value)
         for part, store in plan.optimizers:
@@ -223,14 +225,23 @@ def _read(where: str, path: str, stored: Stored) -> np.ndarray:
         raise ValueError(f"{where}: {path!r} is damaged; nothing was loaded: {error}") from None
 
 
-def _load_as_it_likes(where: str, part: Part, store: Store, report: LoadReport, skip_mismatch: bool) -> None:
-    variables = part.owner.variables
-    before = [variable.copied() for variable in variables]
+@contextlib.contextmanager
+def _all_or_nothing(owners: Iterable[Any]) -> Iterator[None]:
+    """Puts the weights of layers back where an error comes out."""
+    before = [(variable, variable.copied()) for owner in owners for variable in owner.variables]
     try:
-        part.owner.load_own_variables(store)
-    except Exception as error:
-        for variable, value in zip(variables, before, strict=True):
+        yield
+    except BaseException:
+        for variable, value in before:
             variable.assign(value)
+        raise
+
+
+def _load_as_it_likes(where: str, part: Part, store: Store, report: LoadReport, skip_mismatch: bool) -> None:
+    try:
+        with _all_or_nothing([part.owner]):
+            part.owner.load_own_variables(store)
+    except Exception as error:
         if not skip_mismatch:
             error.add_note(f"{where}: this was raised by load_own_variables of layer {part.owner.path!r}.")
             raise

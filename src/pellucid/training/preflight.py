@@ -150,11 +150,12 @@ class _Plan(NamedTuple):
 def _built_in(machine: Machine, inputs: Any, targets: Any, size: int) -> _Plan:
     training = machine.settings is not None
     graph = machine.captures.graph_for(inputs, size, training, "preflight")
-    flops = graph.cost(size).flops
+    sizes = {BATCH: size, **graph.sizes_of(inputs)}
+    flops = graph.cost(sizes).flops
     if not training:
         return _Plan("predict", graph, targets, None, (), flops)
-    targets = _like_outputs(machine, graph, size) if targets is None else targets
-    objective = machine.objective_for(graph.output_specs(size), graph.output_names, targets, machine.adds_losses(graph), "preflight")
+    targets = _like_outputs(machine, graph, sizes) if targets is None else targets
+    objective = machine.objective_for(graph.output_specs(sizes), graph.output_names, targets, machine.adds_losses(graph), "preflight")
     return _Plan("train", graph, targets, objective, tuple(machine.layer.trainable_variables), flops)
 
 
@@ -162,7 +163,8 @@ def _own(machine: Machine, inputs: Any, targets: Any, size: int) -> _Plan:
     """A step of the user's own, captured as ``fit`` captures it."""
     training, has_call = machine.settings is not None, not getattr(machine.layer.call, "is_built_in", False)
     if training and targets is None and has_call and machine.need_settings("preflight").loss is not None:
-        targets = _like_outputs(machine, machine.captures.graph_for(inputs, size, True, "preflight"), size)
+        graph = machine.captures.graph_for(inputs, size, True, "preflight")
+        targets = _like_outputs(machine, graph, {BATCH: size, **graph.sizes_of(inputs)})
     purpose = "train" if training else "predict"
     readings = machine.readings(purpose, None)
     try:
@@ -187,11 +189,11 @@ def _specs(given: Any, name: str, dtype: str, rows: int) -> Any:
     return jax.tree.map(spec, specs_of_inputs(given, dtype, "preflight", name))
 
 
-def _like_outputs(machine: Machine, graph: Graph, rows: int) -> Any:
+def _like_outputs(machine: Machine, graph: Graph, sizes: dict[str, int]) -> Any:
     """Targets of the outputs' shapes; class numbers where the only loss is a sparse one."""
     loss = machine.need_settings("preflight").loss
     name = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
-    outputs = graph.output_specs(rows)
+    outputs = graph.output_specs(sizes)
     if not str(name).lower().startswith("sparse"):
         return outputs
     return jax.tree.map(lambda o: jax.ShapeDtypeStruct(o.shape[:-1], "int32"), outputs)

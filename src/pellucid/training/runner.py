@@ -214,22 +214,20 @@ class Runner:
 
     def _look_at_their_number(self) -> None:
         """Tells, once, that there are many lengths: each is a program that XLA compiles."""
-        lengths = {tuple(r.sizes.items()): r.sizes for r in (self, *self._of_kinds.values())}
-        found = {name: sorted({s[name] for s in lengths.values() if name in s}) for name in self._last().graph.signature.lengths}
-        name, values = max(found.items(), key=lambda item: len(item[1]), default=("", []))
+        shapes = [tuple(leaf.shape for leaf in jax.tree.leaves(r.data.x)) for r in (self, *self._of_kinds.values())]
+        alike = [s for s in shapes if list(map(len, s)) == list(map(len, shapes[-1]))]
+        axes = [(i, a) for i, shape in enumerate(shapes[-1]) for a in range(1, len(shape))]
+        values = max((sorted({s[i][a] for s in alike}) for i, a in axes), key=len, default=[])
         if len(values) <= _LENGTHS or self._told_of_lengths:
             return
         self._told_of_lengths = True
-        programs = [p for p in self.machine.captures.ledger.programs if p.purpose == self.purpose and p.lengths]
+        programs = [p for p in self.machine.captures.ledger.programs if p.purpose == self.purpose]
         explain.warn(
             f"{self.caller}: batches of {len(values)} lengths came ({', '.join(map(str, values))}), and each is a program to compile: "
             f"{sum(p.seconds for p in programs):.1f} s for {len(programs)} programs so far. Pad the batches to a few lengths: "
             "pellucid.utils.pad_sequences(x, pad_to_multiple_of=…).",
             DataWarning,
         )
-
-    def _last(self) -> Runner:
-        return next(reversed(self._of_kinds.values()), self)
 
     def _run(self, block: Block) -> Iterator[tuple[int, Program, Any]]:
         if block.padded and not self.pads:  # it was gathered for a graph that has changed since
