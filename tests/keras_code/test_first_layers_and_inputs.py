@@ -84,5 +84,5 @@ def test_sizes_that_must_be_equal_are_told_of_without_a_line_of_code():
     halved = pellucid.layers.UpSampling1D(2)(pellucid.layers.MaxPooling1D(2)(inputs))
     model = pellucid.Model(inputs, pellucid.layers.Concatenate()([inputs, halved]))
     model.predict(np.ones((1, 4, 2)), verbose=0)
-    assert "a layer needs to know the size" in model.ledger[1].sentence
+    assert "an operation of a layer needs to know the size" in model.ledger[1].sentence
     assert not any("None" in run.sentence for run in model.ledger)

@@ -10,6 +10,7 @@ import pytest
 
 import pellucid
 from pellucid import layers
+from pellucid.errors import ShapeError
 from tests.layers.case import normal
 
 SERIES, OTHER = normal(4, 3, 5), normal(4, 3, 5)
@@ -238,3 +239,13 @@ def test_the_mean_over_no_steps_is_zero():
     mask = jnp.array([[True, True, False], [False, False, False]])
     assert layer(x, mask=mask)[:, 0].tolist() == [1.0, 0.0]
     assert jnp.isfinite(jax.grad(lambda x: layer(x, mask=mask).sum())(x)).all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [layers.Normalization(axis=5), layers.PReLU(shared_axes=[5]), layers.UnitNormalization(axis=5), layers.Dot(axes=5)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_an_axis_that_there_is_not_is_refused(layer):
+    with pytest.raises(ShapeError, match=r"axis=.*5.* of an array with 3 axes; expected numbers from -3 to 2"):
+        layer([SERIES, OTHER] if isinstance(layer, layers.Dot) else SERIES)

@@ -274,6 +274,17 @@ def test_layers_may_save_in_a_form_of_their_own(ending, tmp_path):
     np.testing.assert_array_equal(broken.layers[1].kernel, one.layers[1].kernel)
 
 
+def test_an_error_in_one_layer_puts_back_what_others_have_loaded(tmp_path):
+    fine, broken = own_form(pellucid).layers[0], own_form(pellucid, broken=True).layers[0]
+    model = shaken(pellucid.Sequential([pellucid.Input((4,)), fine, pellucid.layers.Dense(4), broken]), 1)
+    model.save_weights(tmp_path / "m.safetensors")
+    before = shaken(model, 2).get_weights()
+    with pytest.raises(RuntimeError, match="no luck"):
+        model.load_weights(tmp_path / "m.safetensors")
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_layers_with_a_form_of_their_own_go_to_keras_and_back(tmp_path):
     ours, theirs = shaken(own_form(pellucid), 1), own_form(keras)
     ours.save_weights(tmp_path / "m.weights.h5")

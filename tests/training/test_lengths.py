@@ -58,19 +58,19 @@ def compiled(model=None, **arguments):
 def test_call_runs_once_where_lengths_are_declared():
     model = compiled()
     model.build((None, None, 3))
-    model.fit(Given(batches(5, 7, 5, 9, 7)), epochs=2, shuffle=False, verbose=0)
+    model.fit(Given(batches(5, 7, 5, 7)), epochs=2, shuffle=False, verbose=0)
     model.evaluate(*batch(11), verbose=0)
     model.predict(batch(4)[0], verbose=0)
     assert model.ledger.call_count == 1
     lengths = [(p.purpose, p.lengths["length"]) for p in model.ledger.programs]
-    assert lengths == [("train", 5), ("train", 7), ("train", 9), ("test", 11), ("predict", 4)]
+    assert lengths == [("train", 5), ("train", 7), ("test", 11), ("predict", 4)]
     assert "because length is 7, before 5" in model.ledger.programs[1].reason
-    assert "train, batches of 8 rows, length 9 (" in model.ledger.story()
+    assert "train, batches of 8 rows, length 7 (" in model.ledger.story()
 
 
 def test_call_runs_twice_where_lengths_come_with_the_data():
     model = compiled()
-    model.fit(Given(batches(5, 7, 9, 5)), epochs=2, shuffle=False, verbose=0)
+    model.fit(Given(batches(5, 7, 9, 5)), shuffle=False, verbose=0)
     model.evaluate(*batch(11), verbose=0)
     assert [r.reason for r in model.ledger] == [Reason.FIRST, Reason.LENGTH]
     assert [(p.purpose, p.lengths) for p in model.ledger.programs] == [
@@ -118,13 +118,13 @@ def by_hand(model, items, epochs, rate=0.01):
 @pytest.mark.parametrize("declared", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_training_with_several_lengths_is_what_it_is_by_hand(declared):
     model = compiled()
-    items = [*batches(5, 7, 5), batch(9, rows=3), batch(5, rows=2, seed=1)]
+    items = [*batches(5, 7, 5), batch(5, rows=3, seed=1)]
     if declared:
         model.build((None, None, 3))
     else:
         model.build((None, 5, 3))
-    weights, logs = by_hand(model, items, 3)
-    history = model.fit(Given(items), epochs=3, shuffle=False, verbose=0).history
+    weights, logs = by_hand(model, items, 2)
+    history = model.fit(Given(items), epochs=2, shuffle=False, verbose=0).history
     np.testing.assert_allclose(np.array([history["loss"], history["mae"]]).T, logs, rtol=1e-5)
     for mine, theirs in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
@@ -133,9 +133,9 @@ def test_training_with_several_lengths_is_what_it_is_by_hand(declared):
 def test_programs_of_all_lengths_are_used_again_by_the_next_fit():
     model = compiled()
     model.build((None, None, 3))
-    for order in ((5, 7, 9), (9, 5, 7), (7, 9, 5)):
+    for order in ((5, 7), (7, 5)):
         model.fit(Given(batches(*order)), shuffle=False, verbose=0)
-    assert len(model.ledger.programs) == 3
+    assert len(model.ledger.programs) == 2
 
 
 def test_a_smaller_last_batch_is_padded_at_any_length():
@@ -194,7 +194,7 @@ class OwnLoss(Tagger):
 @pytest.mark.parametrize("cls", [OwnStep, pytest.param(OwnLoss, marks=pytest.mark.slow)])
 def test_a_step_of_ones_own_serves_all_lengths(cls):
     model = compiled(cls())
-    model.fit(Given(batches(5, 7, 9)), epochs=2, shuffle=False, verbose=0)
+    model.fit(Given(batches(5, 7, 9)), shuffle=False, verbose=0)
     assert {r.of: sum(x.of == r.of for x in model.ledger) for r in model.ledger} == {"call": 2, "train_step": 2}
     assert [r.reason for r in model.ledger if r.of == "train_step"] == [Reason.FIRST, Reason.LENGTH]
 
@@ -212,6 +212,7 @@ def test_metrics_of_ones_own_step_are_over_all_lengths():
 # ---- Models made of symbolic tensors, and the ways around fit ----
 
 
+@pytest.mark.slow
 def test_a_functional_model_with_an_open_length_is_captured_once():
     x = pellucid.Input((None, 3))
     hidden = layers.Dense(4, activation="relu")(x)
@@ -221,6 +222,15 @@ def test_a_functional_model_with_an_open_length_is_captured_once():
     weights, logs = by_hand(model, items, 2)
     history = model.fit(Given(items), epochs=2, shuffle=False, verbose=0).history
     np.testing.assert_allclose(np.array([history["loss"], history["mae"]]).T, logs, rtol=1e-5)
+    assert model.ledger.call_count == 1 and model.graph.inputs == (None, None, 3)
+
+
+def test_a_functional_model_shows_open_lengths_and_is_captured_once():
+    x = pellucid.Input((None, 3))
+    model = pellucid.Model(x, layers.Dense(1)(x))
+    for length in (5, 7):
+        model.predict_on_batch(batch(length)[0])
+    assert (model.input_shape, model.output_shape) == ((None, None, 3), (None, None, 1))
     assert model.ledger.call_count == 1 and model.graph.inputs == (None, None, 3)
 
 
@@ -238,7 +248,7 @@ def test_functions_of_a_model_serve_all_lengths():
     model = compiled()
     model.build((None, 5, 3))
     pure = pellucid.functionalize(model)
-    for length in (5, 7, 9):
+    for length in (5, 7):
         x, y = batch(length)
         (loss, _), grads = jax.jit(jax.value_and_grad(pure.loss, has_aux=True))(pure.params, pure.state, x, y)
         np.testing.assert_allclose(loss, ((model.predict_on_batch(x) - y) ** 2).mean(), rtol=1e-5)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from pellucid.errors import ShapeError
 
 
 def check_flags(where: str, **given: Any) -> None:
@@ -36,6 +39,23 @@ def check_whole(where: str, name: str, value: Any, least: int = 1, or_else: str 
         kind = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
         raise ValueError(f"{where}: {name}={value!r}; expected {kind}{or_else}.")
     return int(value)
+
+
+def check_axes(where: str, axis: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    """Axes of an array, counted from zero on, in order.
+
+    Raises:
+        ShapeError: for a number that is no axis.
+
+    Example:
+        >>> from pellucid.core.checks import check_axes
+        >>> check_axes("Softmax", (-1, 1), ndim=3)
+        (1, 2)
+    """
+    given = (axis,) if isinstance(axis, int) else tuple(axis)
+    if any(not -ndim <= a < ndim for a in given):
+        raise ShapeError(f"{where}: axis={axis!r} of an array with {ndim} axes; expected numbers from {-ndim} to {ndim - 1}.")
+    return tuple(sorted(a % ndim for a in given))
 
 
 def check_counts(where: str, **given: Any) -> None:

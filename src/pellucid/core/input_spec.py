@@ -57,7 +57,7 @@ class InputSpec:
 
     def wrong(self, x: Any) -> str | None:
         """What was expected of an array and is not so, or None."""
-        shape = tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in x.shape)
+        shape = jax_compat.open_shape(x.shape)
         if self.ndim is not None and not self.allow_last_axis_squeeze and len(shape) != self.ndim:
             return f"ndim={self.ndim}"
         if self.max_ndim is not None and len(shape) > self.max_ndim:
@@ -114,12 +114,8 @@ def check_inputs(specs: Any, inputs: Any, about: str) -> None:
             raise ShapeError(f"{about} got {x!r} as an input; expected an array.")
         wrong = spec.wrong(x)
         if wrong is not None:
-            raise ShapeError(f"{about} got an input of shape {_shown(x.shape)}; expected {wrong}.")
+            raise ShapeError(f"{about} got an input of shape {jax_compat.open_shape(x.shape)}; expected {wrong}.")
 
 
 def _fit(wanted: Any, size: Any) -> bool:
     return wanted is None or size is None or wanted == size
-
-
-def _shown(shape: Any) -> str:
-    return str(tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape))

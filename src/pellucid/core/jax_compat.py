@@ -145,12 +145,28 @@ def symbols_in(size: Any) -> dict[str, Any]:
     return dict(zip(names, export.symbolic_shape(", ".join(names), scope=size.scope), strict=True))
 
 
+def open_shape(shape: Sequence[Any]) -> tuple[int | None, ...]:
+    """A shape with None for each symbolic size."""
+    return tuple(None if size is None or isinstance(size, SymbolicSize) else int(size) for size in shape)
+
+
 def symbols_of(size: Any) -> set[str]:
     return set(size._get_vars()) if isinstance(size, SymbolicSize) else set()
 
 
 _ORDERS = {"__ge__", "__lt__", "__gt__", "__le__"}
 _UNSURE = {"__eq__": False, "__ne__": True}  # what JAX says, too, of sizes that may be equal
+
+
+def same_sizes(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether sizes are equal. Symbolic ones may be so in another form: then they are as large for any values of their symbols."""
+    return len(some) == len(others) and all(a == b or _same_for_samples(a, b) for a, b in zip(some, others, strict=True))
+
+
+def _same_for_samples(a: Any, b: Any) -> bool:
+    symbols = sorted(symbols_of(a) | symbols_of(b))
+    values = [dict(zip(symbols, range(n, n + 7 * len(symbols), 7), strict=True)) for n in range(20, 60)]
+    return bool(symbols) and all(evaluate_size(a, v) == evaluate_size(b, v) for v in values)
 
 
 def _may_be_equal(size: SymbolicSize, other: Any) -> bool:

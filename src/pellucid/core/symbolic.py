@@ -106,7 +106,7 @@ class SymbolicTensor:
     def __init__(self, shape: tuple, dtype: Any = "float32", step: Step | None = None, name: str | None = None):
         SymbolicTensor.exist = True
         self.sizes = tuple(_symbol_of(axis) if size is None else size for axis, size in enumerate(shape))
-        self.shape = tuple(None if isinstance(size, jax_compat.SymbolicSize) else size for size in self.sizes)
+        self.shape = jax_compat.open_shape(self.sizes)
         self.dtype, self.step, self.name = jax.dtypes.canonicalize_dtype(dtype), step, name
 
     def __getstate__(self) -> dict[str, Any]:
@@ -235,18 +235,13 @@ def tensors_of_shapes(shapes: Any, dtype: Any) -> Any:
     if isinstance(shapes, dict):
         return {name: tensors_of_shapes(inner, dtype) for name, inner in shapes.items()}
     if all(d is None or isinstance(d, int | np.integer | jax_compat.SymbolicSize) for d in shapes):
-        return SymbolicTensor(open_shape(tuple(shapes)), dtype)
+        return SymbolicTensor(jax_compat.open_shape(shapes), dtype)
     return [tensors_of_shapes(inner, dtype) for inner in shapes]
 
 
 def spec(tensor: SymbolicTensor) -> jax.ShapeDtypeStruct:
     """Shape and data type of a symbolic tensor for JAX, with symbols for the batch and other open sizes."""
     return jax.ShapeDtypeStruct(tensor.sizes, tensor.dtype)
-
-
-def open_shape(shape: tuple) -> tuple:
-    """A shape with None in place of a symbolic size, which may be of a capture."""
-    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else d for d in shape)
 
 
 def _symbol_of(axis: int) -> Any:

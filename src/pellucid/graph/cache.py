@@ -188,7 +188,7 @@ class GraphCache:
 
         def refused(at: Place | None, what: str, seconds: float, names: frozenset[str] | None) -> None:
             nonlocal reason, sentence
-            needs = f"{at or 'a layer'} needs to know the size"
+            needs = f"{at or 'an operation of a layer'} needs to know the size"
             symbol = "batch" if BATCH in (names if names is not None else signature.lengths or (BATCH,)) else "length"
             enter(f"{sentence}, but a symbolic {symbol} was refused{f' at {at}' if at else ''} ({what})", training, seconds, "refused")
             self._captured += 1

@@ -196,7 +196,8 @@ def _modes(before: Graph, now: Graph) -> list[Change]:
         for question in mine:
             if question not in others:
                 old, new = (question, None) if kind == "gone" else (None, question)
-                changes.append(Change("question", "batch", old, new, f"`call` {verb} about the batch: {question}"))
+                about = "batch" if "batch" in question else "length"
+                changes.append(Change("question", about, old, new, f"`call` {verb} about the {about}: {question}"))
     return changes
 
 

@@ -88,7 +88,7 @@ class Instantiation:
     def _checked(self, eqn: Any, out: list[Any]) -> list[Any]:
         for made, var in zip(out, eqn.outvars, strict=True):
             want = self.concrete(getattr(var.aval, "shape", ()))
-            if jnp.shape(made) != want:
+            if not jax_compat.same_sizes(jnp.shape(made), want):
                 raise InstantiationError(
                     f"{eqn.primitive.name} gives shape {jnp.shape(made)} at {self.sizes}, where its symbolic types say {want}"
                 )

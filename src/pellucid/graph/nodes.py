@@ -140,7 +140,7 @@ def spec_of(aval: Any) -> TensorSpec:
 
 def shape_of(aval: Any) -> tuple:
     """A shape with None in place of a symbolic size."""
-    return tuple(None if isinstance(d, jax_compat.SymbolicSize) else int(d) for d in getattr(aval, "shape", ()))
+    return jax_compat.open_shape(getattr(aval, "shape", ()))
 
 
 def part_names(kind: str, tree: Any, kept: Sequence[bool]) -> list[str]:

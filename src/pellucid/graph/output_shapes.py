@@ -11,7 +11,7 @@ import jax
 from pellucid.core import jax_compat
 from pellucid.core.hooks import Hooks
 from pellucid.core.layer import Layer
-from pellucid.core.symbolic import SymbolicTensor, open_shape
+from pellucid.core.symbolic import SymbolicTensor
 from pellucid.core.tree import Held
 from pellucid.graph.cache import captures_of
 from pellucid.graph.capture import all_or_nothing
@@ -53,7 +53,7 @@ class _Look(Layer):
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         outputs = self.inside.layer(*args, **kwargs)
-        raise _Seen(jax.tree.map(lambda y: SymbolicTensor(open_shape(y.shape), y.dtype), outputs))
+        raise _Seen(jax.tree.map(lambda y: SymbolicTensor(jax_compat.open_shape(y.shape), y.dtype), outputs))
 
 
 def _looked_at(layer: Layer, args: tuple, kwargs: dict) -> Any:

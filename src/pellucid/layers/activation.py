@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from pellucid import activations
+from pellucid.core.checks import check_axes
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
@@ -114,7 +116,7 @@ class PReLU(Layer):
         self.shared_axes = None if shared_axes is None else [shared_axes] if isinstance(shared_axes, int) else list(shared_axes)
 
     def build(self, input_shape: Any) -> None:
-        shared = {a % len(input_shape) for a in self.shared_axes or ()}
+        shared = check_axes(f"PReLU {self.path!r}", self.shared_axes or (), len(input_shape))
         self.alpha = add_weight(self, "alpha", tuple(1 if i in shared else size for i, size in enumerate(input_shape) if i))
 
     def call(self, inputs: Any) -> Any:
@@ -130,6 +132,10 @@ class Softmax(Layer):
     Call arguments:
         mask: True (or above 0.5) where an element counts; the outputs are 0 elsewhere. It broadcasts to the inputs. Or None.
     """
+
+    input_spec = InputSpec(min_ndim=1)
+
+    _masks_steps = False  # but of each element
 
     supports_masking = True
 

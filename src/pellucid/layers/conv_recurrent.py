@@ -64,6 +64,7 @@ class ConvLSTMCell(LongShort):
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=rank + 2)
         self._keep(locals())
         where = f"ConvLSTM{rank}D"
         self.filters = check_whole(where, "filters", filters)
@@ -148,7 +149,7 @@ class _ConvLSTM(OfCell, cell=ConvLSTMCell):
         **layer_args: Any,
     ):
         super().__init__(**with_cell(ConvLSTMCell, {**locals(), "rank": type(self).rank}))
-        self.input_spec = InputSpec(ndim=type(self).rank + 3)
+        self.input_spec = InputSpec(ndim=self.rank + 3)
 
 
 class ConvLSTM1D(_ConvLSTM):

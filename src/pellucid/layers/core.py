@@ -7,6 +7,7 @@ from typing import Any
 from pellucid import activations
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
+from pellucid.core.jax_compat import open_shape
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
@@ -70,7 +71,9 @@ class Dense(Layer):
             raise ShapeError(f"Dense {self.path!r} got a {type(inputs).__name__} of {len(inputs)}; expected one array.")
         features, units = self.kernel.shape
         if inputs.shape[-1] != features:
-            raise ShapeError(f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {_shown(inputs.shape)}.")
+            raise ShapeError(
+                f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {open_shape(inputs.shape)}."
+            )
         # two dimensions: a product with three is much slower to differentiate
         y = inputs.reshape(-1, features) @ self.kernel.value if inputs.ndim > 2 else inputs @ self.kernel.value
         if self.bias is not None:
@@ -81,11 +84,9 @@ class Dense(Layer):
 class Identity(Layer):
     """Hands its inputs on. Shapes: any -> the same."""
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         return inputs
-
-
-def _shown(shape: tuple) -> str:
-    return str(tuple(d if isinstance(d, int) else None for d in shape))

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from pellucid import ops
+from pellucid.core.checks import check_axes
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 
@@ -18,6 +19,8 @@ class Merge(Layer):
 
     Arrays with fewer axes get further ones of size 1 behind the batch. A step of the output is padding where it is in all inputs.
     """
+
+    _takes = "arrays"
 
     supports_masking = True
     count: int | None = None  # how many arrays it takes; None for any number
@@ -186,7 +189,7 @@ class Dot(Merge):
     def call(self, inputs: Any) -> Any:
         x, y = self._several(inputs)
         first, second = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
-        first, second = first % x.ndim, second % y.ndim
+        ((first,), (second,)) = (check_axes(f"Dot {self.path!r}", a, z.ndim) for a, z in ((first, x), (second, y)))
         if not first or not second or x.shape[first] != y.shape[second]:
             raise ShapeError(
                 f"Dot {self.path!r} got arrays of shapes {x.shape} and {y.shape} with axes={self.axes}; expected axes of one size, "

@@ -98,6 +98,8 @@ class RNN(Layer):
         (2, 5, 4)
     """
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def __init__(
@@ -264,7 +266,7 @@ def _is_built_in(cell: Any, dtype: str) -> bool:
 class OfCell(RNN):
     """A recurrent layer of a built-in cell, whose arguments are its own, too."""
 
-    input_spec: Any = InputSpec(ndim=3)
+    input_spec = InputSpec(ndim=3)
 
     def __init_subclass__(cls, cell: type[Cell] | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 
 from pellucid.core.checks import check_whole
 from pellucid.core.input_spec import InputSpec
+from pellucid.core.jax_compat import open_shape
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.ops.resizing import interpolation_of
-from pellucid.ops.windows import format_of, per_axis, shown, spatial_axes, with_outer
+from pellucid.ops.windows import format_of, per_axis, spatial_axes, with_outer
 
 Edges = Any  # a whole number; one for each axis; or a pair of them for each axis
 
@@ -112,7 +113,7 @@ class _Cropping(Layer):
             if isinstance(size, int) and before + after >= size:
                 raise ShapeError(
                     f"{type(self).__name__} {self.path!r}: cropping={self.cropping} leaves nothing of inputs of shape "
-                    f"{shown(inputs.shape)} ({self.data_format}); expected less than the size of each axis."
+                    f"{open_shape(inputs.shape)} ({self.data_format}); expected less than the size of each axis."
                 )
             inputs = jax.lax.slice_in_dim(inputs, before, size - after, axis=axis)
         return inputs

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core.arguments import size_of_axis
+from pellucid.core.checks import check_axes
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 
 
@@ -30,6 +32,8 @@ class Normalization(Layer):
         >>> [round(float(y), 3) for y in layer(np.array([[2.0], [4.0]], "float32")).ravel()]
         [0.0, 1.225]
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     supports_masking = True
 
@@ -100,7 +104,7 @@ class Normalization(Layer):
         return {**super().get_config(), **lists}
 
     def _axes(self, ndim: int) -> tuple[int, ...]:
-        return tuple(sorted(a % ndim for a in self.axis))
+        return check_axes(f"Normalization {self.path!r}", self.axis, ndim)
 
 
 def _spread(statistic: Any, axes: tuple[int, ...], x: Any) -> Any:

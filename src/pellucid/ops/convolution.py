@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core.equation import equation
+from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
-from pellucid.ops.windows import channel_axis, check_windows_fit, format_of, padding_of, per_axis, rank_of, shown, spatial_axes
+from pellucid.ops.windows import channel_axis, check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes
 
 Sizes = int | Sequence[int]
 
@@ -48,7 +49,8 @@ def conv(
     channels, within = _channels("conv", inputs, kernel, form), kernel.shape[-2]
     if channels % within or kernel.shape[-1] % (channels // within):
         raise ShapeError(
-            f"conv: inputs of shape {shown(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} takes {within}; "
+            f"conv: inputs of shape {open_shape(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} takes "
+            f"{within}; "
             "expected as many, or a multiple (groups) that divides the number of filters."
         )
     return _windowed("conv", inputs, kernel, strides, padding, form, dilation_rate, channels // within)
@@ -81,7 +83,8 @@ def depthwise_conv(
     channels = _channels("depthwise_conv", inputs, kernel, form)
     if channels != kernel.shape[-2]:
         raise ShapeError(
-            f"depthwise_conv: inputs of shape {shown(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} is "
+            f"depthwise_conv: inputs of shape {open_shape(inputs.shape)} have {channels} channels, and the kernel of shape "
+            f"{kernel.shape} is "
             f"for {kernel.shape[-2]}; expected as many."
         )
     each = kernel.reshape(*kernel.shape[:-2], 1, channels * kernel.shape[-1])
@@ -149,7 +152,7 @@ def conv_transpose(
     channels = _channels(where, inputs, kernel, form)
     if channels != kernel.shape[-1]:
         raise ShapeError(
-            f"{where}: inputs of shape {shown(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} is for "
+            f"{where}: inputs of shape {open_shape(inputs.shape)} have {channels} channels, and the kernel of shape {kernel.shape} is for "
             f"{kernel.shape[-1]}; expected as many. Its axes are (*window, filters, channels)."
         )
     rank = inputs.ndim - 2
@@ -174,7 +177,7 @@ def _channels(where: str, inputs: Any, kernel: Any, data_format: str) -> int:
     rank = rank_of(where, inputs.shape)
     if kernel.ndim != rank + 2:
         raise ShapeError(
-            f"{where}: the kernel of shape {kernel.shape} has {kernel.ndim} axes, the inputs of shape {shown(inputs.shape)} have "
+            f"{where}: the kernel of shape {kernel.shape} has {kernel.ndim} axes, the inputs of shape {open_shape(inputs.shape)} have "
             f"{rank + 2}; expected as many."
         )
     return inputs.shape[channel_axis(data_format)]

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 
 from pellucid import config
 from pellucid.core import dtypes
+from pellucid.core.checks import check_axes
+from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
 
 Axes = int | Sequence[int]
@@ -35,7 +37,7 @@ def moments(x: Any, axes: Axes, keepdims: bool = False, synchronized: bool = Fal
     if synchronized:
         raise NotImplementedError("moments: synchronized=True; expected False: the statistics of a compiled step are those of all devices.")
     x = convert_to_tensor(x)
-    wide, axes = dtypes.wide(x), _axes(axes, x.ndim)
+    wide, axes = dtypes.wide(x), check_axes("moments", axes, x.ndim)
     found = wide.mean(axes, keepdims=keepdims), wide.var(axes, keepdims=keepdims)
     if x.dtype == wide.dtype:
         return found
@@ -63,7 +65,7 @@ def normalize(x: Any, axis: Axes = -1, order: int = 2, epsilon: float | None = N
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"normalize: order={order!r}; expected a positive whole number.")
     x, epsilon = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), config.epsilon() if epsilon is None else epsilon
-    axes, wide = _axes(axis, x.ndim), dtypes.wide(x)
+    axes, wide = check_axes("normalize", axis, x.ndim), dtypes.wide(x)
     if order == 2:
         squares = jnp.sum(jnp.square(wide), axes, keepdims=True)
         return (wide * jax.lax.rsqrt(jnp.maximum(squares, epsilon**2))).astype(x.dtype)  # the maximum inside: no infinite gradient at 0
@@ -123,7 +125,7 @@ def layer_normalization(
         >>> ops.layer_normalization(np.array([1.0, 2.0, 3.0], "float32")).round(2).tolist()
         [-1.2..., 0.0, 1.2...]
     """
-    x, axes = dtypes.floating(convert_to_tensor(x)), _axes(axis, jnp.ndim(x))
+    x, axes = dtypes.floating(convert_to_tensor(x)), check_axes("layer_normalization", axis, jnp.ndim(x))
     wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
     mean, variance = moments(wide, axes, keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)
@@ -152,7 +154,7 @@ def rms_normalization(x: Any, scale: Any = None, axis: Axes = -1, epsilon: float
         >>> [round(y, 2) for y in ops.rms_normalization(np.array([1.0, 7.0], "float32")).tolist()]
         [0.2, 1.4]
     """
-    x, axes = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), _axes(axis, max(jnp.ndim(x), 1))
+    x, axes = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), check_axes("rms_normalization", axis, max(jnp.ndim(x), 1))
     wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
     y = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axes, keepdims=True) + epsilon)
     return (y if scale is None else y * _along(scale, axes, wide)).astype(x.dtype)
@@ -178,7 +180,7 @@ def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None
         [[-1.0, 1.0, -1.0, 1.0]]
     """
     x = dtypes.floating(convert_to_tensor(x))
-    (axis,) = _axes(axis, x.ndim)
+    (axis,) = check_axes("group_normalization", axis, x.ndim)
     wide = dtypes.wide(x)
     grouped = wide.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
     mean, variance = moments(grouped, [i for i in range(1, grouped.ndim) if i != axis], keepdims=True)
@@ -190,19 +192,16 @@ def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None
     return (grouped * factor + shift).reshape(x.shape).astype(x.dtype)
 
 
-def _axes(axis: Axes, ndim: int) -> tuple[int, ...]:
-    """Axes from zero on, in order."""
-    given = (axis,) if isinstance(axis, int) else tuple(axis)
-    for a in given:
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis={axis!r} of an array with {ndim} axes; expected numbers from {-ndim} to {ndim - 1}.")
-    return tuple(sorted(a % ndim for a in given))
-
-
 def _along(weights: Any, axes: Sequence[int], x: jax.Array) -> jax.Array:
     """Weights of the sizes of some axes, as the type of an array, so that they broadcast against it."""
     weights, places = convert_to_tensor(weights), {a % x.ndim for a in axes}
     if weights.ndim == x.ndim:
         return weights.astype(x.dtype)
+    known = [(w, x.shape[a]) for w, a in zip(weights.shape, sorted(places)) if isinstance(w, int) and isinstance(x.shape[a], int)]
+    if weights.ndim != len(places) or any(w not in (1, size) for w, size in known):
+        raise ShapeError(
+            f"Weights of shape {tuple(weights.shape)} do not fit axes {tuple(sorted(places))} of an array of shape {tuple(x.shape)}; "
+            "expected the sizes of these axes."
+        )
     sizes = iter(weights.shape)
     return weights.astype(x.dtype).reshape([next(sizes) if i in places else 1 for i in range(x.ndim)])

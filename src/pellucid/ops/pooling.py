@@ -12,9 +12,10 @@ import numpy as np
 
 from pellucid.core import dtypes
 from pellucid.core.equation import equation
+from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
-from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, shown, spatial_axes, with_outer
+from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_outer
 
 Sizes = int | Sequence[int]
 
@@ -141,7 +142,9 @@ def _adapted(where: str, inputs: Any, output_size: Sizes, data_format: str | Non
     for axis, m in zip(spatial_axes(inputs.ndim, form), per_axis(where, "output_size", output_size, rank), strict=True):
         n = inputs.shape[axis]
         if not isinstance(n, int):
-            raise ShapeError(f"{where}: inputs of shape {shown(inputs.shape)}: the size of axis {axis} is not known; expected a fixed one.")
+            raise ShapeError(
+                f"{where}: inputs of shape {open_shape(inputs.shape)}: the size of axis {axis} is not known; expected a fixed one."
+            )
         starts, ends = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
         inputs = reduce(inputs, axis, starts, ends)
     return inputs

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core.checks import check_flags
+from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError, did_you_mean
 from pellucid.ops.core import convert_to_tensor
-from pellucid.ops.windows import format_of, per_axis, shown
+from pellucid.ops.windows import format_of, per_axis
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
@@ -36,8 +37,8 @@ def image_axes(where: str, images: Any, data_format: str) -> tuple[int, int]:
     """
     if images.ndim not in (3, 4):
         raise ShapeError(
-            f"{where}: images of shape {shown(images.shape)} have {images.ndim} axes; expected 4, or 3 for one image: height, width and "
-            "channels. Images without channels get them by images[..., None]."
+            f"{where}: images of shape {open_shape(images.shape)} have {images.ndim} axes; expected 4, or 3 for one image: height, "
+            f"width and channels. Images without channels get them by images[..., None]."
         )
     return (images.ndim - 3, images.ndim - 2) if data_format == "channels_last" else (images.ndim - 2, images.ndim - 1)
 

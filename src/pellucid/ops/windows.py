@@ -7,6 +7,7 @@ from typing import Any
 
 from pellucid import config
 from pellucid.core.checks import check_whole
+from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError, did_you_mean
 
 FORMATS = ("channels_last", "channels_first")
@@ -78,8 +79,8 @@ def rank_of(where: str, shape: Sequence[Any], *ranks: int) -> int:
     if rank < 1 or (ranks and rank not in ranks):
         expected = " or ".join(str(r + 2) for r in ranks) if ranks else "at least 3"
         raise ShapeError(
-            f"{where}: inputs of shape {shown(shape)} have {rank + 2} axes; expected {expected}, batch and channels included. One image or "
-            "series alone becomes a batch of one by inputs[None]; images without channels get them by inputs[..., None]."
+            f"{where}: inputs of shape {open_shape(shape)} have {rank + 2} axes; expected {expected}, batch and channels included. One "
+            f"image or series alone becomes a batch of one by inputs[None]; images without channels get them by inputs[..., None]."
         )
     return rank
 
@@ -93,11 +94,6 @@ def check_windows_fit(where: str, inputs: Any, sizes: Sequence[int], padding: st
     space = [inputs.shape[a] for a in spatial_axes(len(inputs.shape), data_format)]
     if padding == "valid" and any(isinstance(n, int) and n < k for n, k in zip(space, sizes, strict=True)):
         raise ShapeError(
-            f"{where}: a window of {tuple(sizes)} does not fit into inputs of shape {shown(inputs.shape)} ({data_format}), so that nothing "
-            "would come out. Use a smaller window, padding='same', or larger inputs."
+            f"{where}: a window of {tuple(sizes)} does not fit into inputs of shape {open_shape(inputs.shape)} ({data_format}), so that "
+            f"nothing would come out. Use a smaller window, padding='same', or larger inputs."
         )
-
-
-def shown(shape: Sequence[Any]) -> str:
-    """A shape with None for its symbolic sizes."""
-    return str(tuple(d if isinstance(d, int) else None for d in shape))

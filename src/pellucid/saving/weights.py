@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from pellucid.core import explain
+from pellucid.core.checks import check_flags, check_path
 from pellucid.core.files import replacing
 from pellucid.core.tree import Tree
 from pellucid.core.variable import Variable
@@ -24,6 +26,7 @@ from pellucid.saving.stored import Store, Stored
 
 WRITTEN: dict[str, ModuleType] = {".weights.h5": hdf5, ".safetensors": safetensors}
 READ: dict[str, ModuleType] = {**WRITTEN, ".keras": hdf5, ".h5": hdf5, ".hdf5": hdf5}
+_NAMES = "a name that ends in '.weights.h5' or '.safetensors'"
 _BUILD = "Build it first: model.build((None, …)), or call it on data."
 
 
@@ -51,7 +54,9 @@ def save_weights(model: Any, filepath: str | os.PathLike, overwrite: bool = True
         ...     len(pellucid.saving.load_weights(model, file).loaded)
         2
     """
-    where, path = "save_weights", os.fspath(filepath)
+    where = "save_weights"
+    path = check_path(where, "filepath", filepath, _NAMES)
+    check_flags(where, overwrite=overwrite)
     _check_layer(where, model)
     form = _Form(where, path, WRITTEN)
     if max_shard_size is not None:
@@ -97,7 +102,11 @@ def load_weights(
         ValueError: for a file that cannot be read, or does not fit.
         FileNotFoundError: where there is none.
     """
-    where, path = "load_weights", os.fspath(filepath)
+    where = "load_weights"
+    path = check_path(where, "filepath", filepath, _NAMES)
+    check_flags(where, skip_mismatch=skip_mismatch)
+    if objects_to_skip is not None and not isinstance(objects_to_skip, Iterable):
+        raise TypeError(f"{where}: objects_to_skip={objects_to_skip!r}; expected a list of layers or None.")
     _check_layer(where, model)
     form = _Form(where, path, READ)
     if by_name:
@@ -110,8 +119,9 @@ def load_weights(
         if not report.complete or not (model.built or model.weights):
             _complain(where, model, report, skip_mismatch)
         values = [(variable, _read(where, path, stored)) for variable, stored in plan.values]
-        for part, store in plan.of_own_form:
-            _load_as_it_likes(where, part, store, report, skip_mismatch)
+        with _all_or_nothing(part.owner for part, _ in plan.of_own_form):
+            for part, store in plan.of_own_form:
+                _load_as_it_likes(where, part, store, report, skip_mismatch)
         for variable, value in values:
             variable.assign(value)
         for part, store in plan.optimizers:
@@ -215,14 +225,23 @@ def _read(where: str, path: str, stored: Stored) -> np.ndarray:
         raise ValueError(f"{where}: {path!r} is damaged; nothing was loaded: {error}") from None
 
 
-def _load_as_it_likes(where: str, part: Part, store: Store, report: LoadReport, skip_mismatch: bool) -> None:
-    variables = part.owner.variables
-    before = [variable.copied() for variable in variables]
+@contextlib.contextmanager
+def _all_or_nothing(owners: Iterable[Any]) -> Iterator[None]:
+    """Puts the weights of layers back where an error comes out."""
+    before = [(variable, variable.copied()) for owner in owners for variable in owner.variables]
     try:
-        part.owner.load_own_variables(store)
-    except Exception as error:
-        for variable, value in zip(variables, before, strict=True):
+        yield
+    except BaseException:
+        for variable, value in before:
             variable.assign(value)
+        raise
+
+
+def _load_as_it_likes(where: str, part: Part, store: Store, report: LoadReport, skip_mismatch: bool) -> None:
+    try:
+        with _all_or_nothing([part.owner]):
+            part.owner.load_own_variables(store)
+    except Exception as error:
         if not skip_mismatch:
             error.add_note(f"{where}: this was raised by load_own_variables of layer {part.owner.path!r}.")
             raise
