@@ -107,7 +107,7 @@ def add_notes(error: Exception, where: str, place: Place | None) -> None:
         error.add_note("\n".join(lines))
 
 
-def advice_on(error: Exception, line: str) -> str | None:
+def advice_on(error: BaseException, line: str) -> str | None:
     """One or two sentences on what to do about an error of JAX's that a line of ``call`` raised, or None."""
     message = str(error)
     if isinstance(error, jax.errors.TracerBoolConversionError) or "truth value of an array" in message:
@@ -125,7 +125,7 @@ def advice_on(error: Exception, line: str) -> str | None:
     return next((advice for pattern, advice in _ON_SHAPES if re.search(pattern, message)), None)
 
 
-def is_of_formatting(error: Exception) -> bool:
+def is_of_formatting(error: BaseException) -> bool:
     """Whether an error comes from a traced value in a format such as ``f"{x:.3f}"``."""
     return isinstance(error, TypeError) and re.search(r"format string passed to \w*Tracer\.__format__", str(error)) is not None
 
