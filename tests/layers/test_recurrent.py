@@ -463,12 +463,12 @@ class TooMany(layers.Layer):
 
 ERRORS = [
     (lambda: layers.GRU(0), r"GRUCell: units=0; expected a positive whole number"),
-    (lambda: layers.GRU(2, dropout=1.5), r"GRUCell: dropout=1.5; expected a number in \[0, 1\]"),
+    (lambda: layers.GRU(2, dropout=1.5), r"GRU: dropout=1.5; expected a number in \[0, 1\]"),
     (lambda: layers.LSTM(2, use_cudnn=True), "use_cudnn=True; expected 'auto' or False"),
     (lambda: layers.GRU(2, stateful="yes"), "GRU: stateful='yes'; expected True or False"),
     (lambda: layers.RNN(NoState()), r"RNN: cell=.* has no attribute `state_size`.*GRUCell\(32\)"),
     (lambda: layers.StackedRNNCells([3]), r"StackedRNNCells: cell=3 has no method `call"),
-    (lambda: layers.GRU(2)(X[0]), r"GRU .* got inputs of shape \(6, 4\); expected \(batch, time, features\)"),
+    (lambda: layers.GRU(2)(X[0]), r"GRU.* got an input of shape \(6, 4\); expected ndim=3"),
     (lambda: layers.GRU(2)(X, mask=jnp.ones(3, bool)), r"mask has shape \(3,\).*expected a boolean for each row and step"),
     (lambda: layers.RNN(TooMany())(X), "a cell returned 2 new states and got 1"),
     (lambda: layers.GRU(2, stateful=True).build((None, 6, 4)), "is stateful, and keeps a state for each row: the batch size must be known"),

@@ -80,6 +80,49 @@ def as_arrays(tree: Any, layer: Any) -> Any:
     return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 
+def check_given(layer: Any, args: tuple, kwargs: dict) -> None:
+    """Refuses what a layer of the library cannot be called on, before it makes weights.
+
+    Raises:
+        TypeError: names the layer, the argument, what it is and what was expected.
+        ShapeError: for a mask that is not one of the inputs.
+    """
+    named = {name: value for name, value in named_arguments(layer, args, kwargs).items() if name != "training"}
+    about = f"{type(layer).__name__} {layer.path!r}"
+    if not named:
+        raise TypeError(f"{about} was called on nothing; expected inputs: layer(x).")
+    first, x = next(iter(named.items()))
+    if hasattr(x, "shape") and len(named) == 1:
+        return
+    for name in (first, *(other for other in _ALSO_ARRAYS if named.get(other) is not None)):
+        value = named[name]
+        leaves = [value] if value is None else jax.tree.leaves(value)
+        wrong = [leaf for leaf in leaves if not hasattr(leaf, "shape") and not isinstance(leaf, int | float | complex)]
+        numbers = isinstance(value, list | tuple) and leaves and not wrong and not any(hasattr(leaf, "shape") for leaf in leaves)
+        one = name != first or layer._takes == "array"
+        if wrong or numbers or (name == first and one and isinstance(value, list | tuple | dict)):
+            inside = f", which holds {_told(wrong[0])}" if wrong and wrong[0] is not value else ""
+            cure = " Make one of the numbers: np.asarray(x)." if numbers else ""
+            raise TypeError(f"{about}: {name} is {_told(value)}{inside}; expected {'an array' if one else 'arrays'}.{cure}")
+    mask: Any = named.get("mask")
+    if layer._masks_steps and hasattr(mask, "shape") and hasattr(x, "shape"):
+        differ = lambda a, b: isinstance(a, int) and isinstance(b, int) and a != b
+        if mask.ndim > x.ndim or any(map(differ, mask.shape, x.shape)):
+            given, wanted = (tuple(shapes_of(a)) for a in (mask, x))
+            raise ShapeError(
+                f"{about}: mask has shape {given} and {first} {wanted}; expected {wanted[: max(2, mask.ndim)]}, True where a step is real."
+            )
+
+
+_ALSO_ARRAYS = ("value", "key", "mask", "query_mask", "value_mask", "key_mask", "attention_mask", "states", "initial_state")
+
+
+def _told(value: Any) -> str:
+    if value is None or isinstance(value, str | bytes | int | float):
+        return repr(value)
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, list | tuple | dict) else "")
+
+
 FLOATS = {name: jnp.dtype(name) for name in dtypes.FLOATS}  # what inputs may be cast to
 
 

@@ -46,6 +46,10 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.access(target, os.W_OK):  # to replace it would need no right to write it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not os.path.isdir(os.path.dirname(target)):
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {os.path.dirname(target)!r}", os.fspath(path))
     temporary = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.tmp")
     try:
         yield temporary

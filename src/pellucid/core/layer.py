@@ -16,11 +16,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import dtypes, explain, frame, jax_compat, masks, mode, naming, policies, registry, serialization, symbolic
-from pellucid.core.arguments import FLOATS, as_arrays, as_shape, cast, code_of, named_arguments, parameters_of, shapes_of, with_masks
+from pellucid.core.arguments import (
+    FLOATS,
+    as_arrays,
+    as_shape,
+    cast,
+    check_given,
+    code_of,
+    named_arguments,
+    parameters_of,
+    shapes_of,
+    with_masks,
+)
+from pellucid.core.checks import check_flags
 from pellucid.core.described import Described
 from pellucid.core.explain import filtered
 from pellucid.core.hooks import Hooks
 from pellucid.core.input_spec import check_inputs
+from pellucid.core.made_with import checking
 from pellucid.core.tree import State, held
 from pellucid.core.variable import Variable
 from pellucid.errors import ShapeError
@@ -59,6 +72,8 @@ class Layer(Described):
     _losses_exist = False
     activity_regularizer: Any = None
     input_spec: Any = None  # what the first argument has to be: an InputSpec, or a structure of them
+    _takes: str | None = None  # "array" or "arrays": what a layer of the library is called on; a user's takes what it likes
+    _masks_steps = True  # whether a mask given to ``call`` says of each step whether it is real
     supports_masking = False  # whether a mask of the inputs goes on to the outputs; True for a class with a compute_mask
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
@@ -90,6 +105,9 @@ class Layer(Described):
             )
         # an attribute even where it is None, so that a graph depends on it
         regularizer = None if activity_regularizer is None else registry.regularizers.get(activity_regularizer)
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"{type(self).__name__}: name={name!r}; expected a text or None.")
+        check_flags(type(self).__name__, trainable=trainable, autocast=autocast)
         vars(self)["activity_regularizer"] = regularizer
         state.name, state.named_by_user = name or naming.unique_name(naming.snake_case(type(self).__name__)), name is not None
         state.policy, state.autocast = self._checked(policies.get(dtype)), bool(autocast)
@@ -97,6 +115,11 @@ class Layer(Described):
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        ours = cls.__module__.startswith("pellucid.layers.")
+        if "__init__" in cls.__dict__ and ours:
+            cls.__init__ = checking(cls.__dict__["__init__"])  # type: ignore[method-assign]
+        if "call" in cls.__dict__ and "_takes" not in cls.__dict__:
+            cls._takes = (cls._takes or "array") if ours else None
         if "build" in cls.__dict__:
             cls.build = _built_once(cls.__dict__["build"])  # type: ignore[method-assign]
         if "compute_mask" in cls.__dict__ and "supports_masking" not in cls.__dict__:
@@ -211,10 +234,12 @@ class Layer(Described):
         if masks.exist() or "mask" in kwargs:
             kwargs, previous = with_masks(self, args, kwargs)
         args, training = self._resolve_training(args, kwargs)
+        if self._takes is not None:
+            check_given(self, args, kwargs)
         if self.input_spec is not None:  # before weights are made for them
             first = args[0] if args else next(iter(kwargs.values()), None)
             check_inputs(self.input_spec, first, f"Layer {self.path!r} ({type(self).__name__})")
-        self._build_for(args, kwargs)
+        undo = self._build_for(args, kwargs)
         watcher = frame.observer()
         compute = FLOATS.get(policy.compute_dtype) if self._state.autocast else None
         mixed = compute if policy.variable_dtype != policy.compute_dtype else None
@@ -225,6 +250,7 @@ class Layer(Described):
             with watcher.layer_call(self, args, kwargs) as record:
                 return record(self._run(cast((args, kwargs), compute), previous))
         except Exception as error:
+            undo()
             told = self._explain(error, args, kwargs)
             if told is error:
                 raise
@@ -280,6 +306,8 @@ class Layer(Described):
         takes, at = parameters_of(type(self).call), parameters_of(type(self).call).training_index
         by_position = at is not None and len(args) > at
         given = args[at] if by_position else kwargs.pop("training", None)  # type: ignore[index]
+        if isinstance(given, str):  # which would count as true
+            raise ValueError(f"{type(self).__name__} {self.path!r}: training={given!r}; expected True, False or None.")
         training = given if given is not None else _training.get()
         if takes.training:
             if training is None:
@@ -292,15 +320,18 @@ class Layer(Described):
                 kwargs["training"] = training
         return args, training
 
-    def _build_for(self, args: tuple, kwargs: dict) -> None:
+    def _build_for(self, args: tuple, kwargs: dict) -> Callable[[], None]:
+        """Builds the layer for what it is called on, if it is not built. Returns what undoes that, where the call fails."""
+        nothing = lambda: None
         if self._state.built:
-            return
+            return nothing
         with _build_lock:
             if self._state.built:
-                return
+                return nothing
             if type(self).build is Layer.build:
                 self._state.built = True
-                return
+                return nothing
+            undo = _undoing(self)
             parameters = inspect.signature(self.build).parameters
             shapes = {f"{name}_shape": value for name, value in named_arguments(self, args, kwargs).items()}
             token = _depth.set(_depth.get() + 1)  # the call goes on after it: nothing else need be built
@@ -319,6 +350,7 @@ class Layer(Described):
                 _depth.reset(token)
                 frame.autocast.reset(outer)
             self._state.built = True
+            return undo
 
     def _open_axes(self, numbers: Any) -> set[tuple[int, int]]:
         """The axes, after the first, of inputs that were declared to have any size: (number of the input, axis), from the numbers of
@@ -510,6 +542,21 @@ def _built_once(build: Callable) -> Callable:
             self._build_nested(args[0])
 
     return wrapped
+
+
+def _undoing(layer: Layer) -> Callable[[], None]:
+    """What makes of a layer, and of those nested in it, what they are now: not built, for inputs that were wrong."""
+    unbuilt = [(part, list(part._state.variables), dict(vars(part))) for part in layer._flatten_layers() if not part.built]
+
+    def undo() -> None:
+        for part, variables, attributes in unbuilt:
+            part._state.variables[:] = variables
+            part._state.built, part._state.build_shape = False, None
+            vars(part).clear()
+            vars(part).update(attributes)
+        layer._changed()
+
+    return undo
 
 
 def is_calling() -> bool:

@@ -50,7 +50,24 @@ class Registry:
             return cls.from_config(config) if hasattr(cls, "from_config") else cls(**config)
         if callable(identifier):
             return identifier() if isinstance(identifier, type) else identifier
-        raise TypeError(f"{identifier!r} is no {self.kind}; expected a name ({', '.join(sorted(self.entries)[:4])} …) or a callable.")
+        raise self._no_such(identifier)
+
+    def check(self, identifier: Any) -> None:
+        """Refuses what ``get`` would not find, without making anything: a draw of a seed, say.
+
+        Raises:
+            ValueError: for a name that is not there.
+            TypeError: for what is no name.
+        """
+        if isinstance(identifier, str):
+            if identifier not in self.entries and serialization.get_registered_object(identifier) is None:
+                raise ValueError(f"There is no {self.kind} {identifier!r}. {did_you_mean(identifier, self.entries)}")
+        elif not (isinstance(identifier, dict) and "class_name" in identifier) and not callable(identifier):
+            raise self._no_such(identifier)
+
+    def _no_such(self, identifier: Any) -> TypeError:
+        names = ", ".join(sorted(self.entries)[:4])
+        return TypeError(f"{identifier!r} is no {self.kind}; expected a name ({names} …) or a callable.")
 
 
 initializers = Registry("initializer", lambda entry: entry() if isinstance(entry, type) else entry)

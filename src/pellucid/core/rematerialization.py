@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pellucid.core import frame, jax_compat
+from pellucid.core.checks import check_whole
 
 _scopes: contextvars.ContextVar[tuple[RematScope, ...]] = contextvars.ContextVar("pellucid_remat_scopes", default=())
 _MODES = ("full", "activations", "larger_than", "list_of_layers", None)
@@ -26,7 +27,8 @@ class RematScope:
         layer_names: for "list_of_layers".
 
     Raises:
-        ValueError: for another mode.
+        ValueError: for another mode, a threshold that is no whole number, or no names where they are needed.
+        TypeError: for names that are no list of texts.
 
     Example:
         >>> import pellucid
@@ -37,6 +39,11 @@ class RematScope:
     def __init__(self, mode: str | None = "full", output_size_threshold: int = 1024, layer_names: Sequence[str] | None = None):
         if mode not in _MODES:
             raise ValueError(f"RematScope: mode={mode!r}; expected one of {', '.join(map(repr, _MODES))}.")
+        check_whole("RematScope", "output_size_threshold", output_size_threshold, 0)
+        if isinstance(layer_names, str) or not all(isinstance(name, str) for name in layer_names or ()):
+            raise TypeError(f"RematScope: layer_names={layer_names!r}; expected a list of names.")
+        if mode == "list_of_layers" and not layer_names:
+            raise ValueError(f"RematScope: mode='list_of_layers' and layer_names={layer_names!r}; expected the names of layers.")
         self.mode, self.output_size_threshold, self.layer_names = mode, output_size_threshold, list(layer_names or ())
 
     def __enter__(self) -> RematScope:

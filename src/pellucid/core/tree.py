@@ -256,6 +256,8 @@ class Tree:
     def set_weights(self, weights: list[Any]) -> None:
         """Sets the weights from a list of arrays, as ``get_weights`` gives it. Either all are set or none."""
         own = self.weights
+        if not hasattr(weights, "__len__") or isinstance(weights, str):
+            raise TypeError(f"set_weights of {self.path!r}: weights={weights!r}; expected a list of arrays, as get_weights gives it.")
         if len(own) != len(weights):
             hint = "" if own else " It has no weights yet: call it on data, or build it, first."
             raise ValueError(f"set_weights of {self.path!r} got {len(weights)} arrays; expected {len(own)}.{hint}")

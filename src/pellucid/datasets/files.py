@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pellucid.core.checks import check_flags, check_path
 from pellucid.core.files import replacing
 
 _SECONDS = 30  # without a byte, until it is given up
@@ -67,6 +68,10 @@ def get_file(
     """
     if origin is None:
         raise ValueError("get_file: origin=None; expected the URL of the file.")
+    if fname is not None:
+        check_path("get_file", "fname", fname, "a name or None")
+    check_flags("get_file", untar=untar, extract=extract, force_download=force_download)
+    _check_kinds(archive_format, hash_algorithm)
     name = os.fspath(fname) if fname else os.path.basename(urllib.parse.urlsplit(origin).path)
     if not name or os.path.basename(name) != name:
         raise ValueError(
@@ -140,8 +145,6 @@ def _download(origin: str, path: str) -> None:
 
 
 def _hash_of(path: str, like: str, algorithm: str) -> str:
-    if algorithm not in ("auto", "sha256", "md5"):
-        raise ValueError(f"get_file: hash_algorithm={algorithm!r}; expected 'sha256', 'md5' or 'auto'.")
     sha = algorithm == "sha256" or (algorithm == "auto" and len(like) == 64)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256" if sha else "md5").hexdigest()
@@ -155,12 +158,21 @@ _KINDS: dict[str, tuple[Callable, Callable]] = {
 }
 
 
-def _unpack(path: str, folder: str, archive_format: Any) -> None:
-    kinds = (
-        list(_KINDS) if archive_format == "auto" else [archive_format] if isinstance(archive_format, str) else list(archive_format or ())
-    )
-    if not kinds or not set(kinds) <= set(_KINDS):
+def _check_kinds(archive_format: Any, hash_algorithm: str = "auto") -> list[str]:
+    """The forms of an archive that a file may have."""
+    if hash_algorithm not in ("auto", "sha256", "md5"):
+        raise ValueError(f"get_file: hash_algorithm={hash_algorithm!r}; expected 'sha256', 'md5' or 'auto'.")
+    given = [archive_format] if isinstance(archive_format, str) else list(archive_format or ())
+    kinds = list(_KINDS) if archive_format == "auto" else given
+    if not set(kinds) <= set(_KINDS):
         raise ValueError(f"get_file: archive_format={archive_format!r}; expected 'tar', 'zip' or 'auto'.")
+    return kinds
+
+
+def _unpack(path: str, folder: str, archive_format: Any) -> None:
+    kinds = _check_kinds(archive_format)
+    if not kinds:
+        raise ValueError(f"get_file: archive_format={archive_format!r} with extract=True; expected 'tar', 'zip' or 'auto'.")
     kind = next((kind for kind in kinds if _KINDS[kind][0](path)), None)
     if kind is None:
         raise ValueError(f"get_file: {path} is no archive of the form {' or '.join(kinds)}; expected extract=False for another file.")

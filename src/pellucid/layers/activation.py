@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from pellucid import activations
 from pellucid.core.checks import check_axes
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
@@ -131,6 +132,10 @@ class Softmax(Layer):
     Call arguments:
         mask: True (or above 0.5) where an element counts; the outputs are 0 elsewhere. It broadcasts to the inputs. Or None.
     """
+
+    input_spec = InputSpec(min_ndim=1)
+
+    _masks_steps = False  # but of each element
 
     supports_masking = True
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from pellucid import random
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
+from pellucid.errors import ShapeError
 from pellucid.ops.attention import causal_mask
 
 
@@ -36,6 +37,8 @@ class Attention(Layer):
         (2, 3, 4)
     """
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def __init__(self, use_scale: bool = False, score_mode: str = "dot", dropout: float = 0.0, seed: int | None = None, **layer_args: Any):
@@ -48,6 +51,7 @@ class Attention(Layer):
 
     def build(self, input_shape: Any) -> None:
         self._check(input_shape)
+        self._check_shapes(input_shape)
         self.scale = self.add_weight((), "ones", name="scale") if self.use_scale else None
         self.concat_score_weight = self.add_weight((), "ones", name="concat_score_weight") if self.score_mode == "concat" else None
 
@@ -83,6 +87,15 @@ class Attention(Layer):
         self._check(inputs, mask)
         return None if mask is None else mask[0]
 
+    def _check_shapes(self, shapes: Any) -> None:
+        query, value, key = tuple(shapes[0]), tuple(shapes[1]), tuple(shapes[-1])
+        steps_differ = len(value) > 1 and value[-2] != key[-2:][0]
+        if min(map(len, (query, value, key))) < 2 or query[-1] != key[-1] or steps_differ:
+            raise ShapeError(
+                f"{type(self).__name__} {self.path!r}: query, value and key have shapes {query}, {value} and {key}; expected (batch, "
+                "steps, features): as many features in query and key, as many steps in value and key."
+            )
+
     def _check(self, inputs: Any, mask: Any = None) -> None:
         """Raises where ``inputs`` or ``mask`` are no lists of two or three."""
         for name, given, parts in (("inputs", inputs, "arrays: query, value and perhaps key"), ("mask", mask, "masks of these")):
@@ -110,6 +123,7 @@ class AdditiveAttention(Attention):
 
     def build(self, input_shape: Any) -> None:
         self._check(input_shape)
+        self._check_shapes(input_shape)
         self.scale = self.add_weight((input_shape[0][-1],), "glorot_uniform", name="scale") if self.use_scale else None
 
     def scores(self, query: jax.Array, key: jax.Array) -> jax.Array:

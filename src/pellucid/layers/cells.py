@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from pellucid import activations, constraints, initializers, random, regularizers
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
 from pellucid.layers.activation import is_library_function
@@ -24,6 +25,8 @@ _drawn: contextvars.ContextVar[Mapping[Cell, tuple]] = contextvars.ContextVar("p
 
 class Cell(Layer):
     """What the built-in cells share. A subclass names its function of a sequence, its number of gates and that function's options."""
+
+    input_spec = InputSpec(ndim=2)
 
     sequence: Callable  # of ``ops.recurrent``
     gates = 1

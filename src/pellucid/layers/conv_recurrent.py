@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from pellucid import ops
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_whole
+from pellucid.core.input_spec import InputSpec
 from pellucid.errors import ShapeError
 from pellucid.layers.cells import LongShort
 from pellucid.layers.recurrent import OfCell, with_cell
@@ -63,6 +64,7 @@ class ConvLSTMCell(LongShort):
         **layer_args: Any,
     ):
         super().__init__(**layer_args)
+        self.input_spec = InputSpec(ndim=rank + 2)
         self._keep(locals())
         where = f"ConvLSTM{rank}D"
         self.filters = check_whole(where, "filters", filters)
@@ -147,6 +149,7 @@ class _ConvLSTM(OfCell, cell=ConvLSTMCell):
         **layer_args: Any,
     ):
         super().__init__(**with_cell(ConvLSTMCell, {**locals(), "rank": type(self).rank}))
+        self.input_spec = InputSpec(ndim=self.rank + 3)
 
 
 class ConvLSTM1D(_ConvLSTM):

@@ -84,6 +84,8 @@ class Dense(Layer):
 class Identity(Layer):
     """Hands its inputs on. Shapes: any -> the same."""
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def call(self, inputs: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from pellucid import random
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
-from pellucid.errors import ShapeError
 from pellucid.ops.windows import format_of
 
 
@@ -175,10 +175,6 @@ class _Spatial(_OfChannels):
         self.data_format = format_of(type(self).__name__, data_format)
 
     def changed(self, inputs: Any) -> Any:
-        if inputs.ndim != self.axes + 2:
-            raise ShapeError(
-                f"{type(self).__name__}: inputs have {inputs.ndim} axes; expected {self.axes + 2}, batch and channels included."
-            )
         ones = (1,) * self.axes
         shape = (None, *ones, None) if self.data_format == "channels_last" else (None, None, *ones)
         return random.dropout(inputs, self.rate, shape, self.seed_generator)
@@ -196,9 +192,9 @@ class SpatialDropout1D(_OfChannels):
     Shapes: (batch, steps, channels) -> the same.
     """
 
+    input_spec = InputSpec(ndim=3)
+
     def changed(self, inputs: Any) -> Any:
-        if inputs.ndim != 3:
-            raise ShapeError(f"SpatialDropout1D: inputs have {inputs.ndim} axes; expected 3: batch, steps and channels.")
         return random.dropout(inputs, self.rate, (None, 1, None), self.seed_generator)
 
 
@@ -215,7 +211,7 @@ class SpatialDropout2D(_Spatial):
     Shapes: (batch, height, width, channels), or with the channels first -> the same.
     """
 
-    axes = 2
+    axes, input_spec = 2, InputSpec(ndim=4)
 
 
 class SpatialDropout3D(_Spatial):
@@ -231,4 +227,4 @@ class SpatialDropout3D(_Spatial):
     Shapes: (batch, depth, height, width, channels), or with the channels first -> the same.
     """
 
-    axes = 3
+    axes, input_spec = 3, InputSpec(ndim=5)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pellucid import activations, initializers
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
@@ -37,6 +38,8 @@ class EinsumDense(Layer):
         >>> pellucid.layers.EinsumDense("abc,cd->abd", output_shape=(None, 64), bias_axes="d")(np.ones((2, 32, 8), "float32")).shape
         (2, 32, 64)
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 
 
@@ -22,6 +23,8 @@ class Masking(Layer):
         >>> layer(x).tolist(), layer.compute_mask(x).tolist()
         ([[[1.0, -1.0], [0.0, 0.0]]], [[True, False]])
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     supports_masking = True
 

@@ -20,6 +20,8 @@ class Merge(Layer):
     Arrays with fewer axes get further ones of size 1 behind the batch. A step of the output is padding where it is in all inputs.
     """
 
+    _takes = "arrays"
+
     supports_masking = True
     count: int | None = None  # how many arrays it takes; None for any number
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pellucid import regularizers
 from pellucid.core.checks import check_whole
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.dropout import Dropout
@@ -23,6 +24,8 @@ _OPTIONS = ("initializer", "regularizer", "constraint")
 
 class _Heads(Layer):
     """What both layers share: the projections are EinsumDense layers, what is between them is a function of ``ops.attention``."""
+
+    input_spec = InputSpec(min_ndim=3)  # the query: batch, steps and features
 
     supports_masking = True
     attended: tuple[int, ...] | None = None  # axes; None for all but batch and features
@@ -41,6 +44,11 @@ class _Heads(Layer):
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         key_shape = value_shape if key_shape is None else key_shape
+        if len({len(query_shape), len(value_shape), len(key_shape)}) > 1:
+            raise ShapeError(
+                f"{type(self).__name__} {self.path!r}: query of shape {tuple(query_shape)}, value of shape {tuple(value_shape)} and key of "
+                f"shape {tuple(key_shape)}; expected as many axes each."
+            )
         if tuple(value_shape[1:-1]) != tuple(key_shape[1:-1]):
             raise ShapeError(
                 f"{type(self).__name__} {self.path!r}: value of shape {tuple(value_shape)} and key of shape {tuple(key_shape)}; expected "

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from pellucid import config, initializers, ops
 from pellucid.core import dtypes
 from pellucid.core.arguments import size_of_axis
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
 from pellucid.errors import ShapeError
@@ -192,6 +193,8 @@ class LayerNormalization(_Scaled):
     Shapes: any -> the same.
     """
 
+    input_spec = InputSpec(min_ndim=1)
+
     def __init__(
         self,
         axis: int | Sequence[int] = -1,
@@ -235,6 +238,8 @@ class RMSNormalization(Layer):
 
     Shapes: any -> the same.
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     def __init__(self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **layer_args: Any):
         super().__init__(**layer_args)

@@ -77,6 +77,8 @@ class Resizing(Layer):
         super().__init__(**layer_args)
         self.height, self.width = check_whole("Resizing", "height", height), check_whole("Resizing", "width", width)
         self.interpolation, self.data_format = interpolation_of("Resizing", interpolation), format_of("Resizing", data_format)
+        if fill_mode != "constant":
+            raise ValueError(f"Resizing: fill_mode={fill_mode!r}; expected 'constant'.")
         check_flags("Resizing", crop_to_aspect_ratio=crop_to_aspect_ratio, pad_to_aspect_ratio=pad_to_aspect_ratio, antialias=antialias)
         self.crop_to_aspect_ratio, self.pad_to_aspect_ratio = crop_to_aspect_ratio, pad_to_aspect_ratio
         self.fill_mode, self.fill_value, self.antialias = fill_mode, fill_value, antialias

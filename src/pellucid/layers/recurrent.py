@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from pellucid.core import jax_compat, naming
 from pellucid.core.checks import check_flags
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
 from pellucid.errors import ShapeError
@@ -96,6 +97,8 @@ class RNN(Layer):
         >>> layer(np.ones((2, 5, 3), "float32")).shape
         (2, 5, 4)
     """
+
+    _takes = "arrays"
 
     supports_masking = True
 
@@ -262,6 +265,8 @@ def _is_built_in(cell: Any, dtype: str) -> bool:
 
 class OfCell(RNN):
     """A recurrent layer of a built-in cell, whose arguments are its own, too."""
+
+    input_spec = InputSpec(ndim=3)
 
     def __init_subclass__(cls, cell: type[Cell] | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)

@@ -16,6 +16,8 @@ class ActivityRegularization(Layer):
         l2: that of the squares.
     """
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **layer_args: Any):

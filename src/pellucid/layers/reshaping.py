@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from pellucid import config
 from pellucid.core.checks import check_whole
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 
@@ -21,6 +22,8 @@ class Flatten(Layer):
         data_format: "channels_first" for inputs whose axis 1 is made the last one first; or "channels_last"; by default
             ``config.image_data_format()``.
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     def __init__(self, data_format: str | None = None, **layer_args: Any):
         super().__init__(**layer_args)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pellucid.core.arguments import size_of_axis
 from pellucid.core.checks import check_axes
+from pellucid.core.input_spec import InputSpec
 from pellucid.core.layer import Layer
 
 
@@ -31,6 +32,8 @@ class Normalization(Layer):
         >>> [round(float(y), 3) for y in layer(np.array([[2.0], [4.0]], "float32")).ravel()]
         [0.0, 1.225]
     """
+
+    input_spec = InputSpec(min_ndim=1)
 
     supports_masking = True
 

@@ -50,6 +50,8 @@ class TimeDistributed(Wrapper):
         (2, 5, 4)
     """
 
+    _takes = "arrays"
+
     supports_masking = True
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -123,6 +125,8 @@ class Bidirectional(Layer):
         >>> layer(np.ones((2, 5, 3), "float32")).shape
         (2, 5, 8)
     """
+
+    _takes = "arrays"
 
     supports_masking = True
 

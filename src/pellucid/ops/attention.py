@@ -112,6 +112,10 @@ def window_mask(steps: Any, source_steps: Any, window: int) -> jax.Array:
     return jnp.abs(jnp.arange(steps)[:, None] - jnp.arange(source_steps)) < window
 
 
+def _differ(a: Any, b: Any) -> bool:
+    return isinstance(a, int) and isinstance(b, int) and a != b
+
+
 def _check(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, soft_cap: float | None) -> None:
     for name, array in (("query", query), ("key", key), ("value", value)):
         if array.ndim != 4:
@@ -123,6 +127,11 @@ def _check(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, soft_c
         raise ValueError(
             f"dot_product_attention: {query.shape[2]} heads of query, {key.shape[2]} of key, {value.shape[2]} of value; expected as many "
             "of value as of key, and a multiple of that of query."
+        )
+    if _differ(query.shape[3], key.shape[3]) or _differ(key.shape[1], value.shape[1]):
+        raise ValueError(
+            f"dot_product_attention: query, key and value have shapes {query.shape}, {key.shape} and {value.shape}; expected as many "
+            "features in query and key, and as many steps in key and value."
         )
     if mask is not None and jnp.result_type(mask) != jnp.bool_:
         raise ValueError(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from pellucid import config
 from pellucid.core import dtypes
 from pellucid.core.checks import check_axes
+from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
 
 Axes = int | Sequence[int]
@@ -196,5 +197,11 @@ def _along(weights: Any, axes: Sequence[int], x: jax.Array) -> jax.Array:
     weights, places = convert_to_tensor(weights), {a % x.ndim for a in axes}
     if weights.ndim == x.ndim:
         return weights.astype(x.dtype)
+    known = [(w, x.shape[a]) for w, a in zip(weights.shape, sorted(places)) if isinstance(w, int) and isinstance(x.shape[a], int)]
+    if weights.ndim != len(places) or any(w not in (1, size) for w, size in known):
+        raise ShapeError(
+            f"Weights of shape {tuple(weights.shape)} do not fit axes {tuple(sorted(places))} of an array of shape {tuple(x.shape)}; "
+            "expected the sizes of these axes."
+        )
     sizes = iter(weights.shape)
     return weights.astype(x.dtype).reshape([next(sizes) if i in places else 1 for i in range(x.ndim)])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.core import explain
+from pellucid.core.checks import check_flags, check_path
 from pellucid.core.files import replacing
 from pellucid.core.tree import Tree
 from pellucid.core.variable import Variable
@@ -25,6 +26,7 @@ from pellucid.saving.stored import Store, Stored
 
 WRITTEN: dict[str, ModuleType] = {".weights.h5": hdf5, ".safetensors": safetensors}
 READ: dict[str, ModuleType] = {**WRITTEN, ".keras": hdf5, ".h5": hdf5, ".hdf5": hdf5}
+_NAMES = "a name that ends in '.weights.h5' or '.safetensors'"
 _BUILD = "Build it first: model.build((None, …)), or call it on data."
 
 
@@ -52,7 +54,9 @@ def save_weights(model: Any, filepath: str | os.PathLike, overwrite: bool = True
         ...     len(pellucid.saving.load_weights(model, file).loaded)
         2
     """
-    where, path = "save_weights", os.fspath(filepath)
+    where = "save_weights"
+    path = check_path(where, "filepath", filepath, _NAMES)
+    check_flags(where, overwrite=overwrite)
     _check_layer(where, model)
     form = _Form(where, path, WRITTEN)
     if max_shard_size is not None:
@@ -98,7 +102,11 @@ def load_weights(
         ValueError: for a file that cannot be read, or does not fit.
         FileNotFoundError: where there is none.
     """
-    where, path = "load_weights", os.fspath(filepath)
+    where = "load_weights"
+    path = check_path(where, "filepath", filepath, _NAMES)
+    check_flags(where, skip_mismatch=skip_mismatch)
+    if objects_to_skip is not None and not isinstance(objects_to_skip, Iterable):
+        raise TypeError(f"{where}: objects_to_skip={objects_to_skip!r}; expected a list of layers or None.")
     _check_layer(where, model)
     form = _Form(where, path, READ)
     if by_name:

@@ -47,7 +47,12 @@ def pad_sequences(
             raise ValueError(f"pad_sequences: {name}={side!r}; expected 'pre' or 'post'.")
     if isinstance(value, str) and np.dtype(dtype).kind not in "OSU":
         raise ValueError(f"pad_sequences: value={value!r} and dtype={dtype!r}; expected dtype=object for texts.")
-    if not hasattr(sequences, "__len__"):
+    if dtype is not object and not isinstance(value, str) and np.ndim(value) == 0:
+        with np.errstate(invalid="ignore"):
+            held = np.asarray(value).astype(dtype)
+        if held.dtype.kind in "iu" and not held == value:
+            raise ValueError(f"pad_sequences: value={value!r} cannot be held by dtype={dtype!r}; expected another of the two.")
+    if not hasattr(sequences, "__len__") or isinstance(sequences, str):
         raise ValueError(f"pad_sequences: sequences is a {type(sequences).__name__}; expected a list of sequences.")
     lengths = _lengths(sequences)
     longest = max(lengths, default=0) if maxlen is None else check_whole("pad_sequences", "maxlen", maxlen, 0)
@@ -67,6 +72,6 @@ def pad_sequences(
 
 def _lengths(sequences: Sequence[Any]) -> list[int]:
     for number, sequence in enumerate(sequences):
-        if not hasattr(sequence, "__len__"):
+        if not hasattr(sequence, "__len__") or isinstance(sequence, str):
             raise ValueError(f"pad_sequences: sequences[{number}] is {sequence!r}; expected a list or an array.")
     return [len(sequence) for sequence in sequences]

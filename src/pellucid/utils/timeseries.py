@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.core import seeds
-from pellucid.core.checks import check_whole
+from pellucid.core.checks import check_flags, check_whole
 from pellucid.training.data import PyDataset
 
 
@@ -90,6 +90,11 @@ def timeseries_dataset_from_array(
     """
     where = "timeseries_dataset_from_array"
     data = np.asarray(data)
+    if not data.ndim:
+        raise ValueError(f"{where}: data={data.item()!r}; expected an array with the steps first.")
+    check_flags(where, shuffle=shuffle)
+    if seed is not None:
+        check_whole(where, "seed", seed, 0, " or None")
     for name, number in (("sequence_length", sequence_length), ("sequence_stride", sequence_stride), ("sampling_rate", sampling_rate)):
         check_whole(where, name, number)
     if batch_size is not None:
