@@ -107,3 +107,12 @@ def test_a_network_is_captured_once_and_its_last_batches_are_filled_up():
     logits = np.asarray(model(x[:25]), "float64")
     losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(25), y[:25]]
     np.testing.assert_allclose(history["val_loss"][-1], losses.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [lambda: layers.Conv1D(2, 5), lambda: layers.MaxPooling1D(5), lambda: layers.AveragePooling1D(5)])
+def test_a_length_that_is_shorter_than_the_window_is_refused_though_others_went_through(make):
+    x = pellucid.Input((None, 3))
+    model = pellucid.Model(x, layers.GlobalAveragePooling1D()(make()(x)))
+    assert model.predict(np.ones((2, 8, 3), "float32"), verbose=0).shape[0] == 2
+    with pytest.raises(ShapeError, match=r"a window does not fit into inputs of shape \(2, 3, 3\).* In layer .*1d"):
+        model.predict(np.ones((2, 3, 3), "float32"), verbose=0)

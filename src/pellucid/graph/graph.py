@@ -16,6 +16,7 @@ from pellucid.core import jax_compat, masks
 from pellucid.core.frame import active_frame, read_variable_p
 from pellucid.core.jax_compat import Literal, Place, parts
 from pellucid.core.layer import Layer
+from pellucid.errors import ShapeError
 from pellucid.graph import render, rows
 from pellucid.graph.cost import Cost, cost
 from pellucid.graph.diff import Difference, diff
@@ -101,6 +102,8 @@ class Graph:
         sizes = self.sizes_of(inputs) if batch_size is None else {**self.sizes_of(inputs), BATCH: batch_size}
         try:
             values = Instantiation(sizes, training).run(self.jaxpr, arrays)
+        except ShapeError:
+            raise
         except Exception as error:
             if not self._is_open or not sizes:
                 raise

@@ -18,6 +18,7 @@ from pellucid.core.equation import call_again, op_p
 from pellucid.core.frame import read_again, read_variable_p
 from pellucid.core.jax_compat import Literal, parts
 from pellucid.core.mode import TrainingFlag, mode_p
+from pellucid.errors import ShapeError
 
 
 class InstantiationError(Exception):
@@ -79,11 +80,18 @@ class Instantiation:
         if name == "dim_as_value":
             return [jnp.asarray(self.concrete(eqn.params["dim"]), eqn.outvars[0].aval.dtype)]
         if eqn.primitive is op_p:
-            return self._checked(eqn, call_again(eqn, inputs, self.concrete, self._is_open))
+            return self._checked(eqn, self._called(eqn, inputs))
         if name in ("custom_jvp_call", "custom_vjp_call"):
             with jax_compat.in_scope_of(eqn):
                 return list(self._function(eqn)(*inputs))
         return self._checked(eqn, jax_compat.bind_again(eqn, inputs, {k: self.concrete(v) for k, v in eqn.params.items()}))
+
+    def _called(self, eqn: Any, inputs: list[Any]) -> list[Any]:
+        try:
+            return call_again(eqn, inputs, self.concrete, self._is_open)
+        except ShapeError as error:  # of sizes that nobody knew before: no other capture would do
+            scope, place = jax_compat.scope(eqn), jax_compat.eqn_place(eqn)
+            raise ShapeError(f"{error} In layer {scope!r}{f' ({place})' if place else ''}.") from None
 
     def _checked(self, eqn: Any, out: list[Any]) -> list[Any]:
         for made, var in zip(out, eqn.outvars, strict=True):

@@ -12,7 +12,7 @@ from pellucid.core.equation import equation
 from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
-from pellucid.ops.windows import channel_axis, check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes
+from pellucid.ops.windows import channel_axis, check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_something
 
 Sizes = int | Sequence[int]
 
@@ -205,6 +205,7 @@ def convolve(
     last = ndim - 1
     axes = (0, channel_axis(data_format) % ndim, *spatial_axes(ndim, data_format))
     numbers = jax.lax.ConvDimensionNumbers(axes, (last, last - 1, *range(last - 1)), axes)
-    return jax.lax.conv_general_dilated(
+    outputs = jax.lax.conv_general_dilated(
         inputs.astype(kernel.dtype), kernel, strides, padding, spread, dilation, numbers, feature_group_count=groups
     )
+    return with_something(inputs, outputs)

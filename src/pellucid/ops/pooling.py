@@ -15,7 +15,7 @@ from pellucid.core.equation import equation
 from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
-from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_outer
+from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_outer, with_something
 
 Sizes = int | Sequence[int]
 
@@ -114,7 +114,8 @@ def _windows(where: str, inputs: Any, pool_size: Sizes, strides: Sizes | None, p
 def max_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
     """The one place of max pooling."""
     lowest = -np.inf if dtypes.is_float(inputs.dtype) else np.iinfo(inputs.dtype).min
-    return jax.lax.reduce_window(inputs, np.array(lowest, inputs.dtype), jax.lax.max, window, strides, padding)
+    outputs = jax.lax.reduce_window(inputs, np.array(lowest, inputs.dtype), jax.lax.max, window, strides, padding)
+    return with_something(inputs, outputs)
 
 
 @equation
@@ -122,7 +123,8 @@ def mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) ->
     """The one place of average pooling."""
 
     def sums(x: Any) -> jax.Array:
-        return jax.lax.reduce_window(x, np.array(0, x.dtype), jax.lax.add, window, strides, padding)
+        outputs = jax.lax.reduce_window(x, np.array(0, x.dtype), jax.lax.add, window, strides, padding)
+        return with_something(x, outputs)
 
     inputs = dtypes.floating(inputs)
     wide = dtypes.wide(inputs)  # a sum of ones in bfloat16 ends at 256

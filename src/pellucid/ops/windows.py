@@ -97,3 +97,14 @@ def check_windows_fit(where: str, inputs: Any, sizes: Sequence[int], padding: st
             f"{where}: a window of {tuple(sizes)} does not fit into inputs of shape {open_shape(inputs.shape)} ({data_format}), so that "
             f"nothing would come out. Use a smaller window, padding='same', or larger inputs."
         )
+
+
+def with_something(inputs: Any, outputs: Any) -> Any:
+    """The outputs of windows, at sizes that may not have been known before.
+
+    Raises:
+        ShapeError: where nothing came out.
+    """
+    if 0 in outputs.shape and 0 not in inputs.shape:
+        raise ShapeError(f"a window does not fit into inputs of shape {inputs.shape}, so that nothing would come out.")
+    return outputs
