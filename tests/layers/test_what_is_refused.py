@@ -177,3 +177,27 @@ def test_a_first_call_that_fails_leaves_no_weights_and_the_next_one_makes_them()
 def test_a_unit_of_whole_numbers_is_not_cut_to_zero():
     y = layers.UnitNormalization()(np.array([[3, 4]]))
     np.testing.assert_allclose(jax.device_get(y), [[0.6, 0.8]], rtol=1e-6)
+
+
+FEATURES = {
+    "PReLU": (lambda: layers.PReLU(), X, "expected size 4 of axis 2"),
+    "Normalization": (lambda: layers.Normalization(), X, "expected size 4 of axis"),
+    "GRU": (lambda: layers.GRU(2), X, "expected size 4 of axis -1"),
+    "RNN": (lambda: layers.RNN(layers.LSTMCell(2)), X, "expected size 4 of axis -1"),
+    "AdditiveAttention": (lambda: layers.AdditiveAttention(), [X, X], "as many features"),
+}
+
+
+@pytest.mark.parametrize(("make", "given", "told"), FEATURES.values(), ids=FEATURES)
+@pytest.mark.parametrize("width", [1, 2])
+def test_other_features_than_the_weights_were_made_for_are_refused_one_of_them_too(make, given, told, width):
+    layer = make()
+    layer(given)
+    with pytest.raises(pellucid.ShapeError) as caught:
+        layer(jax.tree.map(lambda x: x[..., :width], given))
+    assert told in str(caught.value)
+
+
+def test_sequences_without_a_step_are_refused():
+    with pytest.raises(pellucid.ShapeError, match=r"GRU 'g' got sequences of shape \(2, 0, 4\); expected a step or more\."):
+        layers.GRU(2, name="g")(X[:, :0])

@@ -117,7 +117,9 @@ class PReLU(Layer):
 
     def build(self, input_shape: Any) -> None:
         shared = check_axes(f"PReLU {self.path!r}", self.shared_axes or (), len(input_shape))
-        self.alpha = add_weight(self, "alpha", tuple(1 if i in shared else size for i, size in enumerate(input_shape) if i))
+        sizes = {i: size for i, size in enumerate(input_shape) if i and i not in shared}
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes)  # no one factor is spread over others
+        self.alpha = add_weight(self, "alpha", tuple(sizes.get(i, 1) for i in range(1, len(input_shape))))
 
     def call(self, inputs: Any) -> Any:
         return jax.nn.relu(inputs) - self.alpha.value * jax.nn.relu(-inputs)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from pellucid import random
 from pellucid.core.layer import Layer
 from pellucid.core.mode import by_training
+from pellucid.core.variable import Variable
 from pellucid.errors import ShapeError
 from pellucid.ops.attention import causal_mask
 
@@ -51,6 +52,7 @@ class Attention(Layer):
 
     def build(self, input_shape: Any) -> None:
         self._check(input_shape)
+        self.scale = None
         self._check_shapes(input_shape)
         self.scale = self.add_weight((), "ones", name="scale") if self.use_scale else None
         self.concat_score_weight = self.add_weight((), "ones", name="concat_score_weight") if self.score_mode == "concat" else None
@@ -66,6 +68,7 @@ class Attention(Layer):
         self, inputs: Any, mask: Any = None, training: Any = False, return_attention_scores: bool = False, use_causal_mask: bool = False
     ) -> Any:
         self._check(inputs, mask)
+        self._check_shapes([x.shape for x in inputs])
         query, value, key = inputs[0], inputs[1], inputs[-1]
         of_query, of_value = (mask[0], mask[1]) if mask else (None, None)
         scores = self.scores(query, key)
@@ -89,8 +92,11 @@ class Attention(Layer):
 
     def _check_shapes(self, shapes: Any) -> None:
         query, value, key = tuple(shapes[0]), tuple(shapes[1]), tuple(shapes[-1])
-        steps_differ = len(value) > 1 and value[-2] != key[-2:][0]
-        if min(map(len, (query, value, key))) < 2 or query[-1] != key[-1] or steps_differ:
+        differ = lambda a, b: isinstance(a, int) and isinstance(b, int) and a != b
+        pairs = [(query[-1:], key[-1:]), (value[-2:-1], key[-2:-1])]
+        if isinstance(self.scale, Variable) and self.scale.shape:
+            pairs.append((query[-1:], self.scale.shape))  # one factor is not spread over others
+        if min(map(len, (query, value, key))) < 2 or any(differ(*a, *b) for a, b in pairs if a and b):
             raise ShapeError(
                 f"{type(self).__name__} {self.path!r}: query, value and key have shapes {query}, {value} and {key}; expected (batch, "
                 "steps, features): as many features in query and key, as many steps in value and key."
@@ -123,6 +129,7 @@ class AdditiveAttention(Attention):
 
     def build(self, input_shape: Any) -> None:
         self._check(input_shape)
+        self.scale = None
         self._check_shapes(input_shape)
         self.scale = self.add_weight((input_shape[0][-1],), "glorot_uniform", name="scale") if self.use_scale else None
 

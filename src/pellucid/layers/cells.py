@@ -65,8 +65,9 @@ class Cell(Layer):
         return [jnp.zeros((batch_size, self.units), self.compute_dtype) for _ in range(self.states)]
 
     def build(self, input_shape: Any) -> None:
-        width = self.gates * self.units
-        self.kernel = self._weight("kernel", (size_of_axis(self, input_shape), width))
+        width, features = self.gates * self.units, size_of_axis(self, input_shape)
+        self.input_spec = InputSpec(ndim=2, axes={-1: features})
+        self.kernel = self._weight("kernel", (features, width))
         self.recurrent_kernel = self._weight("recurrent_kernel", (self.units, width))
         self.bias = self._weight("bias", self._bias_shape()) if self.use_bias else None
 

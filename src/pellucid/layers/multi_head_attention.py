@@ -55,6 +55,7 @@ class _Heads(Layer):
                 "equal sizes but for the last."
             )
         heads, key_heads, key_dim, value_dim = self._sizes
+        self.input_spec = InputSpec(ndim=len(query_shape), axes={-1: query_shape[-1]})
         self._query_dense = self._projection("query", query_shape, (heads, key_dim))
         self._key_dense = self._projection("key", key_shape, (key_heads, key_dim))
         if self.use_gate:

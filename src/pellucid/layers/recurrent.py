@@ -148,6 +148,8 @@ class RNN(Layer):
                 f"{type(self).__name__} {self.path!r} got inputs of shape {tuple(sequences_shape)}; expected (batch, time, features)."
             )
         _build_cell(self.cell, (sequences_shape[0], *sequences_shape[2:]))
+        if _is_built_in(self.cell, self.compute_dtype) and len(sequences_shape) == 3:
+            self.input_spec = InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
         if self.stateful:
             self._make_states(sequences_shape[0])
 
@@ -183,6 +185,10 @@ class RNN(Layer):
         return [mask, *(None for _ in self.state_size)] if self.return_state else mask
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False) -> Any:
+        if isinstance(sequences.shape[1], int) and not sequences.shape[1]:
+            raise ShapeError(
+                f"{type(self).__name__} {self.path!r} got sequences of shape {tuple(sequences.shape)}; expected a step or more."
+            )
         states = self._states_before(sequences.shape[0], initial_state)
         last, outputs, states = self._over_time(sequences, states, mask, training)
         cast = lambda y: y.astype(self.compute_dtype)

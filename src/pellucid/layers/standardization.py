@@ -57,6 +57,7 @@ class Normalization(Layer):
         sizes = {a: size_of_axis(self, input_shape, a) for a in self._axes(len(input_shape))}
         if self.input_mean is None:
             shape = tuple(sizes.values())
+            self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes)
             self.adapt_mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
             self.adapt_variance = self.add_weight(shape, "ones", trainable=False, name="variance")
             self.count = self.add_weight((), "zeros", "int32", trainable=False, name="count")  # nothing but a place in Keras's files
