@@ -127,17 +127,20 @@ def test_explain_tells_the_story_of_a_script_that_fails_and_shows_the_users_fram
     assert files == ["script.py", "script.py"]  # of the error, and of the one that led to it
 
 
+@pytest.mark.slow
 def test_a_function_of_jaxs_that_fails_in_a_script_shows_the_users_frames_only(pellucid):
     done = pellucid("run", "script.py", "idle", "matmul")
     assert done.returncode == 1 and "dot_general" in done.stderr
     assert re.findall(r'File "(.*?)"', done.stderr) == ["script.py"] and "JAX has removed" not in done.stderr
 
 
+@pytest.mark.slow
 def test_all_frames_are_shown_where_the_script_asks_for_them(pellucid):
     done = pellucid("explain", "script.py", "idle", "unfiltered", "fail")
     assert done.returncode == 1 and os.path.join("pellucid", "cli.py") in done.stderr
 
 
+@pytest.mark.slow
 def test_no_model_ran_is_said_of_scripts_that_end_well(pellucid_many):
     ends = [([], 0, True), (["exit", "0"], 0, True), (["exit", "3"], 3, False), (["fail"], 1, False)]
     done = pellucid_many(*(["explain", "script.py", "idle", *arguments] for arguments, _, _ in ends))
@@ -151,6 +154,7 @@ def test_explain_hands_on_arguments_standard_input_and_the_exit_status(pellucid)
     assert STORY in done.stdout
 
 
+@pytest.mark.slow
 def test_an_error_of_syntax_is_shown_without_frames(pellucid, tmp_path):
     (tmp_path / "broken.py").write_text("x = 1\ndef (:\n")
     done = pellucid("explain", "broken.py")
@@ -164,6 +168,7 @@ def test_graph_prints_a_summary_without_data(pellucid):
     assert "arguments" not in done.stdout  # the module was imported, not run as a script
 
 
+@pytest.mark.slow
 def test_graph_takes_inputs_by_name_and_data_types(pellucid, tmp_path):
     (tmp_path / "two.py").write_text(
         textwrap.dedent(
@@ -183,12 +188,14 @@ def test_graph_takes_inputs_by_name_and_data_types(pellucid, tmp_path):
     assert "int32" in text and "input_x" in text and "784" in text
 
 
+@pytest.mark.slow
 def test_run_is_what_running_the_package_does(pellucid):
     for arguments in (["run", "script.py", "one"], ["script.py", "one"]):
         done = pellucid(*arguments)
         assert (done.returncode, done.stdout, done.stderr) == (0, "arguments ['one']\n", "")
 
 
+@pytest.mark.slow
 def test_a_model_is_named_by_module_or_by_file(pellucid_many, tmp_path):
     (tmp_path / "package" / "inner").mkdir(parents=True)
     for folder in ("package", "package/inner"):

@@ -8,6 +8,7 @@ import pytest
 
 import pellucid
 from pellucid import constraints, layers, ops, optimizers
+from tests.cases import some_slow
 from tests.training.twins import random_data, twins, weights_of
 
 X, Y = random_data(3, (40, 4), (40, 2))
@@ -68,7 +69,7 @@ def constrained(k, constraint="max_norm", axis=0):
     return Constrained()
 
 
-@pytest.mark.parametrize("constraint", ["max_norm", "min_max", "unit", "non_neg"])
+@pytest.mark.parametrize("constraint", some_slow(["max_norm", "min_max", "unit", "non_neg"], ["max_norm"]))
 def test_training_with_constraints_gives_the_numbers_of_keras_over_20_steps(constraint):
     ours, theirs = twins(constrained, X, constraint=constraint)
     for model, k in ((ours, pellucid), (theirs, __import__("keras"))):

@@ -57,7 +57,7 @@ def usual():
     return trained(None)
 
 
-@pytest.mark.parametrize("form", some_slow(FORMS, ["remat", "full"]))
+@pytest.mark.parametrize("form", some_slow(FORMS, ["full"]))
 def test_training_is_the_same_with_dropout_statistics_and_losses_inside(form, usual):
     model, history = trained(form)
     np.testing.assert_allclose(history, usual[1], rtol=1e-5)
@@ -67,7 +67,7 @@ def test_training_is_the_same_with_dropout_statistics_and_losses_inside(form, us
     assert model.ledger.call_count == 1
 
 
-@pytest.mark.parametrize("form", ["remat", "full"])
+@pytest.mark.parametrize("form", some_slow(["remat", "full"], ["full"]))
 def test_eager_calls_give_the_same_and_add_their_losses(form, usual):
     ours, plain = Net(form), Net(None)
     np.testing.assert_allclose(ours(X, training=True), plain(X, training=True), rtol=1e-5, atol=1e-6)

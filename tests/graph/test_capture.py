@@ -18,6 +18,7 @@ from pellucid.core import frame, jax_compat
 from pellucid.core.hooks import Hooks
 from pellucid.errors import CaptureError
 from pellucid.graph.capture import capture_layer
+from tests.cases import some_slow
 from tests.graph.helpers import Net, assert_same, normal, spec
 
 
@@ -446,7 +447,7 @@ def test_layers_that_only_read_may_be_called_under_a_users_transformation(nestin
     np.testing.assert_allclose(net.capture((None, 3)).run(jnp.asarray(x), False)[0], net(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("nesting", NESTINGS)
+@pytest.mark.parametrize("nesting", some_slow(NESTINGS, [in_jit, in_scan]))
 def test_a_layer_that_is_built_under_a_users_transformation_has_concrete_weights(nesting):
     def call(m, x, t):
         return nesting(lambda x: m.dense(x[None])[0] if x.ndim == 1 else m.dense(x), x)

@@ -26,7 +26,7 @@ def run(k, program, weights=None):
 @pytest.mark.filterwarnings(
     "ignore:.*does not support masking:UserWarning", "ignore:.*int64 requested:UserWarning", "ignore:__array__:DeprecationWarning:keras"
 )
-@pytest.mark.parametrize("program", some_slow(PROGRAMS, ["fully_convolutional"]))
+@pytest.mark.parametrize("program", some_slow(PROGRAMS, []))
 def test_a_program_runs_as_in_keras(program):
     _, expected, weights, _, _ = run(keras, PROGRAMS[program])
     model, found, _, summary, calls = run(pellucid, PROGRAMS[program], weights)
