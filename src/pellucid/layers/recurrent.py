@@ -272,6 +272,7 @@ def _is_built_in(cell: Any, dtype: str) -> bool:
 class OfCell(RNN):
     """A recurrent layer of a built-in cell, whose arguments are its own, too."""
 
+    _takes = "array"
     input_spec = InputSpec(ndim=3)
 
     def __init_subclass__(cls, cell: type[Cell] | None = None, **kwargs: Any):
