@@ -236,7 +236,7 @@ def _patches(images: Any, size: Any, strides: Any, dilation_rate: Any, padding: 
     ]
     counts = [len(p) for p in places]
     # along each axis (windows, pixels of a window); all windows first, then all pixels
-    index = [np.expand_dims(p, [a for a in range(2 * rank) if a not in (axis, rank + axis)]) for axis, p in enumerate(places)]
+    index = [np.expand_dims(p, tuple(a for a in range(2 * rank) if a not in (axis, rank + axis))) for axis, p in enumerate(places)]
     return jnp.reshape(images[(slice(None), *index)], (images.shape[0], *counts, math.prod(sizes) * images.shape[-1]))
 
 
