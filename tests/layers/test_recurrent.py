@@ -107,7 +107,8 @@ def test_an_unrolled_loop_computes_what_the_loop_does(zeros):
 
 
 @pytest.mark.parametrize(
-    "make", [*MAKERS.values(), lambda k, **options: k.layers.TimeDistributed(k.layers.BatchNormalization(), **options)]
+    "make",
+    some_slow([*MAKERS.values(), lambda k, **options: k.layers.TimeDistributed(k.layers.BatchNormalization(), **options)], [MAKERS["GRU"]]),
 )
 def test_a_symbolic_batch_and_a_symbolic_time_trace(make):
     layer = make(pellucid)

@@ -11,7 +11,8 @@ import pytest
 import pellucid
 from pellucid import layers, losses, metrics, ops
 from pellucid.core import masks
-from tests.masks.models import MODELS, TARGETS, TOKENS, functional, layers_of, subclassed, with_block
+from tests.cases import some_slow
+from tests.masks.models import MODELS, TARGETS, TOKENS, functional, layers_of, nested, subclassed, with_block
 
 LOSSES = {"optimizer": "sgd", "loss": "mse", "metrics": ["mae"], "weighted_metrics": ["mse"]}
 quiet_keras = pytest.mark.filterwarnings("ignore:Layer '.*:UserWarning:keras")
@@ -25,7 +26,7 @@ def trained(k, make, **fit):
 
 
 @quiet_keras
-@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("make", some_slow(MODELS, [subclassed, nested]))
 def test_training_and_outputs_are_those_of_keras(make):
     ours, history = trained(pellucid, make)
     theirs, expected = trained(keras, make)

@@ -9,6 +9,7 @@ import pytest
 from jax import export
 
 from pellucid import ops
+from tests.cases import some_slow
 from tests.ops.case import RANDOM
 
 IMAGES = RANDOM.uniform(size=(2, 6, 8, 3)).astype("float32")
@@ -66,7 +67,7 @@ def test_images_are_those_of_keras(name, number, data_format):
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(CALLS) - {"affine_transform", "perspective_transform", "ssim"}))
+@pytest.mark.parametrize("name", some_slow(sorted(set(CALLS) - {"affine_transform", "perspective_transform", "ssim"}), ["resize"]))
 def test_one_image_is_a_batch_of_one(name):
     for args, options in CALLS[name]:
         batch = getattr(ops.image, name)(IMAGES, *args, **options)
@@ -80,7 +81,7 @@ def test_one_transformation_serves_all_images():
     np.testing.assert_allclose(ops.image.ssim(IMAGES[0], OTHERS[0], filter_size=4), ops.image.ssim(IMAGES, OTHERS, filter_size=4)[0])
 
 
-@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize("name", some_slow(sorted(CALLS), ["resize", "rgb_to_hsv"]))
 def test_the_number_of_images_may_be_unknown(name):
     (batch,) = export.symbolic_shape("batch")
     spec = jax.ShapeDtypeStruct((batch, *IMAGES.shape[1:]), "float32")
