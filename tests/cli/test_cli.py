@@ -238,7 +238,7 @@ def test_what_cannot_be_done_is_told_without_a_traceback(pellucid_many, tmp_path
         f"cannot be called without arguments (missing a required argument: 'units'); {EXPECTED}": graph("script:Sized"),
         f"'script:nothing' returned a value of type NoneType; {EXPECTED}": graph("script:nothing"),
         "'net.xyz'; expected a name that ends in .svg": graph("script:Net", "-o", "net.xyz"),
-        "No such file or directory: 'nowhere/net.json'": graph("script:Net", "-o", "nowhere/net.json"),
+        "nowhere': 'nowhere/net.json'": graph("script:Net", "-o", "nowhere/net.json"),
         "there is no file 'nowhere.py'.": ["explain", "nowhere.py"],
         "the following arguments are required: script\n": ["explain"],
         "usage: pellucid": [],

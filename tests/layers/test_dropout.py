@@ -88,8 +88,8 @@ def test_spatial_dropout_drops_whole_channels(layer, shape, over):
         (lambda: layers.AlphaDropout("a"), "AlphaDropout: rate='a'"),
         (lambda: layers.GaussianNoise(-1), "GaussianNoise: stddev=-1; expected a number of at least zero"),
         (lambda: layers.SpatialDropout2D(0.5, "last"), "data_format='last'; expected 'channels_last'"),
-        (lambda: layers.SpatialDropout1D(0.5)(X, training=True), "inputs have 4 axes; expected 3"),
-        (lambda: layers.SpatialDropout3D(0.5)(X, training=True), "inputs have 4 axes; expected 5"),
+        (lambda: layers.SpatialDropout1D(0.5)(X, training=True), "expected ndim=3"),
+        (lambda: layers.SpatialDropout3D(0.5)(X, training=True), "expected ndim=5"),
     ],
 )
 def test_mistakes(wrong, told):

@@ -14,6 +14,7 @@ from pellucid import losses, metrics
 from pellucid.core.variable import Variable
 from pellucid.metrics.mean import MeanMetricWrapper
 from pellucid.metrics.metric import metrics as registry
+from tests.cases import some_slow
 
 B, T, C = 6, 3, 4
 rng = np.random.default_rng(1)
@@ -110,7 +111,7 @@ def make(case, library=metrics):
     return getattr(library, case.split()[0])(**CASES[case][2])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", some_slow(CASES, list(CASES)[::2]))
 def test_results_over_two_batches_are_those_of_keras(case):
     y_true, y_pred, _ = CASES[case]
     ours, theirs = make(case), make(case, keras.metrics)
@@ -123,7 +124,7 @@ def test_results_over_two_batches_are_those_of_keras(case):
     np.testing.assert_array_equal(ours.result(), 0)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", some_slow(CASES, list(CASES)[::4]))
 def test_rows_of_weight_zero_leave_no_trace(case):
     y_true, y_pred, _ = CASES[case]
     weight = np.array([1, 1, 0, 1, 1, 0], "float32")

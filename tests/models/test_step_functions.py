@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pellucid
+from tests.cases import some_slow
 from tests.models.test_own_steps import Net, X, Y, fixed, stepping, values
 from tests.training.twins import perceptron, random_data, twins
 
@@ -23,7 +24,7 @@ def assert_equal_weights(one, other):
 
 
 @pytest.mark.parametrize("make", [Net, stepping(Net)])
-@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("eagerly", some_slow([False, True], [False]))
 def test_a_function_takes_the_next_batch_and_does_what_train_on_batch_does(make, eagerly):
     one, other = (compiled(make(), run_eagerly=eagerly) for _ in range(2))
     function, batches = one.make_train_function(), iter(BATCHES)

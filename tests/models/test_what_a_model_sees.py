@@ -10,6 +10,7 @@ import pytest
 import pellucid
 from pellucid import layers
 from pellucid.errors import DataError
+from tests.cases import some_slow
 
 TYPES = ("bool", "int8", "uint8", "int32", "int64", "uint64", "float16", jnp.bfloat16, "float32", "float64", "complex64", "complex128")
 
@@ -43,7 +44,7 @@ def test_types_of_data_become_those_of_keras(dtype, use):
     np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("dtype", [*TYPES, "longdouble"])
+@pytest.mark.parametrize("dtype", some_slow([*TYPES, "longdouble"], [*TYPES][::4]))
 def test_whoever_is_asked_sees_the_same_type(dtype):
     model = Magnitude()
     model.compile("sgd", "mse", max_captures=1)

@@ -10,6 +10,7 @@ import pytest
 import pellucid
 from pellucid import optimizers
 from pellucid.core.frame import Traced, functional
+from tests.cases import some_slow
 from tests.optimizers.rules import ONE_EACH, RULES, flat, gradients, run, run_eagerly, start
 
 ALL_ARGUMENTS = {"weight_decay": 0.1, "use_ema": True, "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 2, "clipnorm": 0.9}
@@ -33,7 +34,7 @@ def compiled(optimizer, variables, function):
 
 
 @pytest.mark.parametrize("arguments", [{}, ALL_ARGUMENTS], ids=["plain", "with all arguments"])
-@pytest.mark.parametrize("rule", ONE_EACH)
+@pytest.mark.parametrize("rule", some_slow(ONE_EACH, list(ONE_EACH)[::3]))
 def test_stateless_steps_under_jit_are_the_same_steps(rule, arguments):
     names = ["kernel", "bias", "scale"]
     stateful, pure, weights = ONE_EACH[rule](pellucid, **arguments), ONE_EACH[rule](pellucid, **arguments), start(pellucid, names)
@@ -355,7 +356,7 @@ def test_weights_held_at_zero_by_ftrl_are_exactly_zero():
     assert np.array_equal(w.numpy(), np.zeros(3))
 
 
-@pytest.mark.parametrize("rule", ONE_EACH)
+@pytest.mark.parametrize("rule", some_slow(ONE_EACH, list(ONE_EACH)[::3]))
 def test_half_precision_weights_stay_half(rule):
     optimizer, w = ONE_EACH[rule](pellucid, **ALL_ARGUMENTS), pellucid.Variable(np.full((3, 2), 0.125), dtype="bfloat16")
     for _ in range(2):

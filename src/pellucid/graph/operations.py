@@ -110,7 +110,7 @@ def _entered_again(before: tuple[tuple[Any, int], ...], now: tuple[tuple[Any, in
     return True
 
 
-_WRAPPERS = {"wrapped", "reraise_with_filtered_traceback"}  # ours and JAX's: each calls one function, once
+_WRAPPERS = {"wrapped", "kept", "reraise_with_filtered_traceback"}  # ours and JAX's: each calls one function, once
 
 
 _ARITHMETIC = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"}
