@@ -295,6 +295,7 @@ def test_a_gan_runs_the_call_of_each_model_once_and_trains_both():
     assert compiled == 4 * 3  # three epochs and one, of three batches
 
 
+@pytest.mark.slow
 def test_a_gan_computes_what_it_does_eagerly():
     def run(**options):
         pellucid.utils.set_random_seed(2)

@@ -51,7 +51,7 @@ CALLS = {
 CASES = [(name, number, data_format) for name, calls in CALLS.items() for number in range(len(calls)) for data_format in FORMATS]
 
 
-@pytest.mark.parametrize("name, number, data_format", CASES)
+@pytest.mark.parametrize("name, number, data_format", some_slow(CASES, CASES[::3]))
 def test_images_are_those_of_keras(name, number, data_format):
     args, options = CALLS[name][number]
     first = data_format == "channels_first"

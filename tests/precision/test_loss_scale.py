@@ -140,6 +140,7 @@ def own_classifier(k, policy):
     return model
 
 
+@pytest.mark.slow
 def test_what_loss_scaling_cannot_cure_stops_and_is_explained():
     x, y = data(rows=32 * 20)
     x[:, 0] = np.nan

@@ -8,6 +8,7 @@ import pytest
 
 import pellucid
 from pellucid.callbacks import Callback, EarlyStopping, LambdaCallback
+from tests.cases import some_slow
 from tests.training.twins import perceptron, random_data, twins
 
 
@@ -183,7 +184,7 @@ class Records(Callback):
 LOOPS = {"loops": {}, "loops of 3": {"steps_per_execution": 3}, "steps": {"steps_per_execution": 1}, "eager": {"run_eagerly": True}}
 
 
-@pytest.mark.parametrize("reads_logs_only", [False, True])
+@pytest.mark.parametrize("reads_logs_only", some_slow([False, True], [True]))
 @pytest.mark.parametrize("form", LOOPS)
 def test_batch_hooks_get_the_true_logs_of_each_batch_beside_the_means(form, reads_logs_only):
     x, y = data(26)
@@ -303,7 +304,7 @@ def test_stop_training_acts_after_the_batch_or_after_the_dispatch_of_one_that_on
 
 
 @pytest.mark.parametrize("hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_epoch_end"])
-@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("part", some_slow(["train", "test"], ["train"]))
 def test_stop_training_from_any_hook_stops_where_keras_does(hook, part):
     hook = hook.replace("train", part).replace("epoch", "test" if part == "test" else "epoch")
     steps, epochs = [], []

@@ -224,8 +224,8 @@ def subject():
     return Subject()
 
 
-# a fifth of them in every run of the tests, all of them where the slow ones run
-@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n >= 20 else n for n in range(100)])
+# some of them in every run of the tests, all of them where the slow ones run
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.slow) if n >= 8 else n for n in range(100)])
 def test_a_failure_at_a_random_place_leaves_weights_of_a_completed_step(number, subject):
     rng = np.random.default_rng(number)
     fail = FAILURES[number % len(FAILURES)]

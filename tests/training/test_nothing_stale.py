@@ -12,6 +12,7 @@ import pellucid
 from pellucid import layers
 from pellucid.callbacks import Callback, LambdaCallback
 from pellucid.graph.ledger import Reason
+from tests.cases import some_slow
 from tests.training.twins import random_data, weights_of
 
 X, Y = random_data(8, (24, 3), (24, 1))
@@ -319,7 +320,7 @@ def told(kind, monkeypatch):
 KINDS = ["attribute", "item of an attribute", "cell", "global", "global of a helper", "global in a jit"]
 
 
-@pytest.mark.parametrize("use", ["epochs", "steps", "evaluate"])
+@pytest.mark.parametrize("use", some_slow(["epochs", "steps", "evaluate"], ["epochs"]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_loss_reads_counts_when_it_changes(kind, use, monkeypatch):
     loss, change = told(kind, monkeypatch)

@@ -126,7 +126,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-@pytest.mark.parametrize("each_step", [False, True])
+@pytest.mark.parametrize("each_step", some_slow([False, True], [False]))
 def test_batches_train_evaluate_and_predict_as_arrays_do(model, name, each_step):
     other = compiled(like=model)
     seen = [LambdaCallback(on_train_batch_end=lambda batch, logs: None)] if each_step else []
@@ -520,7 +520,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize("case", some_slow(WRONG, list(WRONG)[::3]))
 def test_what_is_wrong_is_named_and_harms_nothing(model, case):
     given, error, words = WRONG[case]
     first = compiled(like=model)

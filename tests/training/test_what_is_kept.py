@@ -102,6 +102,7 @@ class Summing(pellucid.Model):
         return self.head(sum(inputs[:, i] for i in range(inputs.shape[1])))  # needs to know the length
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* lengths came")
 def test_batches_of_many_lengths_in_one_fit_keep_few_graphs(monkeypatch):
     monkeypatch.setattr(cache, "KEPT", 3)
