@@ -107,10 +107,12 @@ def check_given(layer: Any, args: tuple, kwargs: dict) -> None:
     mask: Any = named.get("mask")
     if layer._masks_steps and hasattr(mask, "shape") and hasattr(x, "shape"):
         differ = lambda a, b: isinstance(a, int) and isinstance(b, int) and a != b
-        if mask.ndim > x.ndim or any(map(differ, mask.shape, x.shape)):
-            given, wanted = (tuple(shapes_of(a)) for a in (mask, x))
+        given, wanted = (tuple(shapes_of(a)) for a in (mask, x))
+        if getattr(layer, "data_format", None) == "channels_first":
+            wanted = (wanted[0], *wanted[2:], wanted[1])
+        if mask.ndim > x.ndim or any(map(differ, given, wanted)):
             raise ShapeError(
-                f"{about}: mask has shape {given} and {first} {wanted}; expected {wanted[: max(2, mask.ndim)]}, True where a step is real."
+                f"{about}: mask has shape {given} and {first} {tuple(shapes_of(x))}; expected {wanted[: max(2, mask.ndim)]}, True where a step is real."
             )
 
 
