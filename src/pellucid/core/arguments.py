@@ -107,12 +107,13 @@ def check_given(layer: Any, args: tuple, kwargs: dict) -> None:
     mask: Any = named.get("mask")
     if layer._masks_steps and hasattr(mask, "shape") and hasattr(x, "shape"):
         differ = lambda a, b: isinstance(a, int) and isinstance(b, int) and a != b
-        given, wanted = (tuple(shapes_of(a)) for a in (mask, x))
+        given, shape = (tuple(shapes_of(a)) for a in (mask, x))
+        wanted = shape
         if getattr(layer, "data_format", None) == "channels_first":
-            wanted = (wanted[0], *wanted[2:], wanted[1])
+            wanted = (shape[0], *shape[2:], shape[1])
         if mask.ndim > x.ndim or any(map(differ, given, wanted)):
             raise ShapeError(
-                f"{about}: mask has shape {given} and {first} {tuple(shapes_of(x))}; expected {wanted[: max(2, mask.ndim)]}, True where a step is real."
+                f"{about}: mask has shape {given} and {first} {shape}; expected {wanted[: max(2, mask.ndim)]}, True where a step is real."
             )
 
 
