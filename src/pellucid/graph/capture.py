@@ -299,8 +299,7 @@ def _attempt(layer: Layer, signature: Signature, capture: Capture, strict: bool)
         with training_context(flag):
             outputs = layer(*inputs.args, **inputs.kwargs) if isinstance(inputs, Arguments) else layer(inputs)
             _check_outputs(layer, outputs, of_call)
-            found = enumerate(map(masks.mask_of, jax.tree.leaves(outputs)))
-            capture.masks = {number: mask for number, mask in found if mask is not None}
+            capture.masks = masks.taken(outputs)
             return outputs
 
     with (

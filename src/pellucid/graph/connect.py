@@ -25,9 +25,8 @@ def connect(layer: Layer, args: tuple, kwargs: dict) -> Any:
     layer._state.steps.add(step)
     avals = outputs_of(graph, inputs)
     outputs = step.give(graph.output_tree, avals[: graph.output_count])
-    leaves = jax.tree.leaves(outputs)
-    for number, aval in zip(graph.masks, avals[graph.output_count :], strict=True):
-        masks.attach(leaves[number], SymbolicTensor(aval.shape, aval.dtype))
+    specs = (SymbolicTensor(aval.shape, aval.dtype) for aval in avals[graph.output_count :])
+    masks.put_back(outputs, dict(zip(graph.masks, specs, strict=True)))
     return outputs
 
 

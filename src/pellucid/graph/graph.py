@@ -35,13 +35,12 @@ class Arguments:
 
     args: tuple
     kwargs: dict
-    masks: tuple = ()  # of the arrays among them in their order, None where one has no mask; nothing where none has
+    masks: dict[int, Any] = dataclasses.field(default_factory=dict)  # of the arrays among them, by their numbers
 
     @classmethod
     def of(cls, args: tuple, kwargs: dict) -> Arguments:
         """The arguments of a call, with the masks that the arrays have."""
-        found = tuple(masks.mask_of(leaf) for leaf in jax.tree.leaves((args, kwargs)))
-        return cls(args, kwargs, found if masks.any_in(found) else ())
+        return cls(args, kwargs, masks.taken((args, kwargs)))
 
     def alone(self) -> Any:
         """The only argument, where there is one and it has no mask; else all."""
@@ -49,9 +48,7 @@ class Arguments:
 
     def give_masks(self) -> None:
         """Gives the arrays their masks."""
-        for leaf, mask in zip(jax.tree.leaves((self.args, self.kwargs)), self.masks, strict=False):
-            if mask is not None:
-                masks.attach(leaf, mask)
+        masks.put_back((self.args, self.kwargs), self.masks)
 
 
 @dataclasses.dataclass(eq=False)
@@ -111,8 +108,7 @@ class Graph:
             raise InstantiationError(f"{type(error).__name__}: {message}", self) from error
         outputs = jax.tree.unflatten(self.output_tree, values[: self.output_count])
         losses = values[self.output_count : self.output_count + self.losses]
-        for number, mask in zip(self.masks, values[self.output_count + self.losses :], strict=False):
-            masks.attach(values[number], mask)
+        masks.put_back(outputs, dict(zip(self.masks, values[self.output_count + self.losses :], strict=False)))
         for variable, value in zip(self.writes, values[self._before_writes :], strict=True):
             if active_frame() is None or value is not variable.read():  # a branch that does not write hands the old value on
                 variable.assign(value)
