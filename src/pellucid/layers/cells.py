@@ -127,19 +127,13 @@ def _same(where: str, name: str, value: Any) -> Any:
     return value
 
 
-def _rate(where: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{where}: {name}={value!r}; expected a number in [0, 1].")
-    return float(value)
-
-
 _AS: dict[str, Callable] = {
     "units": check_whole,
     "activation": lambda where, name, value: activations.get(value),
     "initializer": lambda where, name, value: initializers.get(value),
     "regularizer": lambda where, name, value: regularizers.get(value),
     "constraint": lambda where, name, value: constraints.get(value),
-    "dropout": _rate,
+    "dropout": lambda where, name, value: float(value),  # a rate, as core.made_with has looked
 }
 
 
