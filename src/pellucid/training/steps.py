@@ -52,8 +52,9 @@ def train_step(
                 finite = optimizer.check_finite(grads)  # type: ignore[attr-defined]
                 for v, old in zip(statistics, before, strict=True):
                     v.assign(jnp.where(finite, v.value, old))
-        objective.tracker.update(parts, count)
-        objective.update_metrics(y, outputs, sample_weight, rows)
+        with jax.named_scope("metric:update"):
+            objective.tracker.update(parts, count)
+            objective.update_metrics(y, outputs, sample_weight, rows)
         return {}
 
     return step
@@ -66,8 +67,9 @@ def test_step(forward: Forward, objective: Objective) -> Callable:
         x, y, sample_weight = batch
         outputs, added = forward(x)
         _, parts = objective.loss(y, outputs, sample_weight, rows, added)
-        objective.tracker.update(parts, count)
-        objective.update_metrics(y, outputs, sample_weight, rows)
+        with jax.named_scope("metric:update"):
+            objective.tracker.update(parts, count)
+            objective.update_metrics(y, outputs, sample_weight, rows)
         return {}
 
     return step
