@@ -52,8 +52,8 @@ def compiled(model, **options):
 
 @pytest.fixture(scope="module")
 def fitted():
+    model = compiled(Net())
     with pytest.warns(pellucid.errors.SideEffectWarning):  # it counts its runs
-        model = compiled(Net())
         model.fit(*data(), epochs=2, verbose=0)
     model.predict(data()[0], verbose=0)
     return model
@@ -109,6 +109,7 @@ def test_nothing_is_changed_and_call_runs_no_more(profiled, fitted):
     assert fitted.history.history["loss"] == history
 
 
+@pytest.mark.slow
 def test_training_goes_on_as_if_there_had_been_no_profile():
     def losses(profiles):
         pellucid.utils.set_random_seed(3)
@@ -135,6 +136,7 @@ def test_it_prints_a_table_that_fits_and_is_plain_data(profiled):
     assert 1 <= len(again["advice"]["train"]) <= 5
 
 
+@pytest.mark.slow
 def test_a_step_as_long_as_fit_takes_for_one(fitted):
     x, y = data(4096)
     for _ in range(3):  # others may use the machine
@@ -156,6 +158,7 @@ def test_without_compile_only_prediction_is_measured():
     assert "The model is not compiled, so that only prediction was measured." in str(found)
 
 
+@pytest.mark.slow
 def test_a_step_of_ones_own_has_the_layers_of_its_models():
     class Own(pellucid.Model):
         def __init__(self):
@@ -179,6 +182,7 @@ def test_a_step_of_ones_own_has_the_layers_of_its_models():
     assert parts["hidden"].forward.seconds > 0 and parts["hidden"].gradient.seconds > 0 and parts["optimizer"].forward.seconds > 0
 
 
+@pytest.mark.slow
 def test_batches_that_iterate_and_weights_and_checks_are_measured_too():
     class Batches(pellucid.utils.PyDataset):
         def __len__(self):
@@ -225,7 +229,12 @@ def test_eager_steps_have_no_program(fitted):
 
 def test_a_profiler_that_is_in_use_is_told_and_everything_put_back(fitted, tmp_path):
     before = [np.array(v.array) for v in state_of(fitted)]
-    with jax.profiler.trace(str(tmp_path)), pytest.raises(RuntimeError, match="profile: JAX's profiler cannot be started.*in use already"):
+    quick = jax.profiler.ProfileOptions()
+    quick.python_tracer_level = quick.host_tracer_level = 0
+    with (
+        jax.profiler.trace(str(tmp_path), profiler_options=quick),
+        pytest.raises(RuntimeError, match="profile: JAX's profiler cannot be started.*in use already"),
+    ):
         fitted.profile(*data())
     assert all(np.array_equal(a, np.array(v.array)) for a, v in zip(before, state_of(fitted), strict=True))
     assert fitted.profile(*data()).train.seconds > 0

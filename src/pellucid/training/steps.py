@@ -46,9 +46,9 @@ def train_step(
             return optimizer.scale_loss(total), (outputs, parts)
 
         (_, (outputs, parts)), grads = value_and_grad(loss_of_weights, variables, has_aux=True)()
-        with jax.named_scope(f"optimizer:{optimizer.name}"):
-            optimizer.apply(grads, variables)
-            if statistics:  # a step that is left out leaves them, too: what overflowed would stay in them
+        optimizer.apply(grads, variables)
+        if statistics:  # a step that is left out leaves them, too: what overflowed would stay in them
+            with jax.named_scope(f"optimizer:{optimizer.name}"):
                 finite = optimizer.check_finite(grads)  # type: ignore[attr-defined]
                 for v, old in zip(statistics, before, strict=True):
                     v.assign(jnp.where(finite, v.value, old))
