@@ -18,7 +18,7 @@ from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients, schedules
 from pellucid.optimizers.slots import Slots, State, assign_all, copy_of, make_slot, size_of
 
-registry = Registry("optimizer")
+registry = Registry("optimizer", "pellucid.optimizers")
 
 
 class BesideDecay(TypedDict, total=False):
