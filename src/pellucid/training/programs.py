@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from pellucid.core import compilation_cache
 from pellucid.core.frame import Frame, Traced
 from pellucid.core.variable import Variable, dispatching
 from pellucid.graph.cost import Cost
@@ -216,8 +217,9 @@ class Program:
                 started = time.perf_counter()
                 lowered = self._jitted.lower(*args)
                 between = time.perf_counter()
-                self._compiled = lowered.compile()
+                self._compiled, found = compilation_cache.compiled(lowered)
                 if self.entry is not None and self.compiled is not None:
+                    self.entry.from_cache = found
                     self.entry.lowering, self.entry.compiling = between - started, time.perf_counter() - between
                     self.compiled()
 
