@@ -106,7 +106,7 @@ def step_profile(purpose: str, measured: Measured, runner: Runner) -> StepProfil
         purpose=purpose,
         batch_size=program.form.batch_size,
         seconds=measured.step,
-        traced_seconds=measured.traced_step,
+        traced_seconds=measured.spent.known,
         steps=measured.steps,
         traced_steps=measured.traced_steps,
         in_a_dispatch=program.form.capacity if program.form.loop else 1,
@@ -131,12 +131,12 @@ class _Costs:
     def add_times(self, measured: Measured) -> None:
         """The seconds of a step without a profiler, in the proportions of those under it."""
         found, module = measured.spent, measured.module
-        factor = measured.step / found.total
+        factor = measured.step / found.known
         self.add(Label(DISPATCH, FORWARD), seconds=found.dispatch * factor)
         self.add(Label(_DATA, FORWARD), seconds=found.data * factor)
         for name, seconds in found.seconds.items():
             instruction = module.instructions[name]
-            times = found.times[name] / measured.traced_steps
+            times = found.times[name]
             loop = instruction.opcode in CONTAINERS
             shares = self._scopes.shares(module, instruction)
             if loop:  # what it takes by itself is to start what is inside
