@@ -57,6 +57,7 @@ bench: export PELLUCID_COMPILATION_CACHE = off
 
 bench:
 	$(IN) test -m benchmarks
+	$(IN) test -m benchmarks.start
 	$(IN) test -m benchmarks.glassbox
 	$(IN) test -m benchmarks.scaling
 
