@@ -52,6 +52,9 @@ format:
 	$(IN) test -m ruff check --fix .
 	$(IN) test -m ruff format .
 
+# Every process compiles for itself.
+bench: export PELLUCID_COMPILATION_CACHE = off
+
 bench:
 	$(IN) test -m benchmarks
 	$(IN) test -m benchmarks.glassbox
