@@ -81,7 +81,8 @@ def sum_along(inputs: Any, windows: Windows) -> jax.Array:
 
 @sum_along.defjvp
 def _sum_along_jvp(windows: Windows, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    return sum_along(*primals, windows), _blocks_summed(*tangents, windows)
+    (inputs,), (tangent,) = primals, tangents
+    return sum_along(inputs, windows), _blocks_summed(tangent, windows)
 
 
 def _taps(inputs: Any, windows: Windows, fill: float) -> list[jax.Array]:
