@@ -12,6 +12,7 @@ import jax
 FASTER_ON: dict[str, frozenset[str]] = {
     "max_of_windows": frozenset({"cpu"}),
     "mean_of_windows": frozenset({"cpu"}),
+    "product": frozenset({"cpu"}),
 }
 
 
