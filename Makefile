@@ -53,6 +53,9 @@ format:
 	$(IN) test -m ruff check --fix .
 	$(IN) test -m ruff format .
 
+# Every process compiles for itself.
+bench: export PELLUCID_COMPILATION_CACHE = off
+
 bench:
 	$(IN) test -m benchmarks --results benchmarks/RESULTS.md
 	$(IN) test -m benchmarks.glassbox

@@ -23,7 +23,8 @@ IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_c
 IMPORTS_A_ROUND = 3
 # Every process compiles for itself: what another has left in a cache would flatter its first epoch. Bytecode is kept, as pip does.
 LEFT_OUT = ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in LEFT_OUT} | {"KERAS_BACKEND": "jax"}
+SET = {"KERAS_BACKEND": "jax", "PELLUCID_COMPILATION_CACHE": "off"}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in LEFT_OUT} | SET
 # Figures with a ratio to the better hand-written form: title, key in a measurement, digits after the point.
 COLUMNS = (
     ("µs a step", "step_us", 1),

@@ -7,6 +7,8 @@ import os
 import jax
 import numpy as np
 
+from pellucid.core import compilation_cache as compilation_caching
+from pellucid.core.checks import check_whole
 from pellucid.core.dtypes import floatx, set_floatx
 from pellucid.core.explain import filter_tracebacks, filters_tracebacks
 from pellucid.core.policies import dtype_policy, set_dtype_policy
@@ -109,6 +111,40 @@ def is_interactive_logging_enabled() -> bool:
     return _interactive_logging
 
 
+def compilation_cache(folder: str | os.PathLike | None = None, size_limit: int | None = None) -> compilation_caching.Kept:
+    """Sets where compiled programs are kept, so that the next start of a script need not compile them; by default, a folder for caches.
+
+    The environment variable ``PELLUCID_COMPILATION_CACHE`` sets the folder, too, or "off". JAX's own setting,
+    ``jax_compilation_cache_dir``, goes before both.
+
+    Args:
+        folder: which others must not be able to write to; "off" for none; None leaves it as it is.
+        size_limit: in bytes, of all files there: those used longest ago are removed. None leaves it as it is: 1 GiB at first.
+
+    Returns:
+        ``(folder, size_limit)`` from now on; ``folder`` is None where none is kept.
+
+    Raises:
+        TypeError: for a folder that is no path.
+        ValueError: for a limit that is no whole number above zero.
+
+    Example:
+        >>> import pellucid
+        >>> pellucid.config.compilation_cache("off")
+        Kept(folder=None, size_limit=1073741824)
+    """
+    now = compilation_caching.kept()
+    if folder is None and size_limit is None:
+        return now
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise TypeError(f'compilation_cache: folder={folder!r}; expected a path, "off" or None.')
+    if size_limit is not None:
+        check_whole("compilation_cache", "size_limit", size_limit, least=1)
+    place = now.folder if folder is None else None if folder == "off" else os.path.abspath(os.path.expanduser(folder))
+    compilation_caching.keep_in(place, now.size_limit if size_limit is None else size_limit)
+    return compilation_caching.kept()
+
+
 def backend() -> str:
     """``"jax"``: there is no other."""
     return "jax"
@@ -116,6 +152,7 @@ def backend() -> str:
 
 __all__ = [
     "backend",
+    "compilation_cache",
     "data_budget",
     "device_memory",
     "disable_interactive_logging",

@@ -20,7 +20,6 @@ class Described(Precision):
     @Given
     def input(self) -> Any:
         """What the layer was called on, as symbolic tensors: see ``output``."""
-        assert Hooks.end_of is not None
         return Hooks.end_of(self, "input")
 
     @Given
@@ -31,7 +30,6 @@ class Described(Precision):
             NotBuiltError: while no model that holds the layer has a graph.
             AttributeError: for a layer that is called several times.
         """
-        assert Hooks.end_of is not None
         return Hooks.end_of(self, "output")
 
     @filtered
@@ -56,7 +54,6 @@ class Described(Precision):
     @filtered
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs for symbolic tensors, as symbolic tensors, which are connected with nothing; see ``compute_output_shape``."""
-        assert Hooks.output_spec is not None
         return Hooks.output_spec(self, args, kwargs)
 
     symbolic_call = compute_output_spec  # Keras has both names

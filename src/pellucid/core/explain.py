@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import linecache
+import os
 import re
 import sys
 import types
@@ -132,7 +133,7 @@ def is_of_formatting(error: BaseException) -> bool:
 
 def clearer(error: Exception) -> Exception:
     """The error in place of one of JAX's whose message would not help; else the error itself."""
-    shape = jax_compat.iterated_shape(error)
+    shape = _iterated_shape(error)
     if not shape or not isinstance(shape[0], jax_compat.SymbolicSize):
         return error
     raised = CaptureError(
@@ -164,6 +165,17 @@ def place_in(error: Exception, code: types.CodeType) -> Place | None:
         traceback = traceback.tb_next
     mine = [p for own, p in places if own and not jax_compat.is_library_file(p.file)]
     return mine[-1] if mine else (places[-1][1] if places and not places[-1][0] else None)
+
+
+def _iterated_shape(error: BaseException) -> tuple | None:
+    """The shape of the traced array that was gone over, as ``for row in x`` does, where an error comes from that."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_name == "__iter__" and code.co_filename.startswith(os.path.dirname(jax.__file__)):
+            return tuple(getattr(traceback.tb_frame.f_locals.get("self"), "shape", ()))
+        traceback = traceback.tb_next
+    return None
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

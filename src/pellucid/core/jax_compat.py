@@ -20,7 +20,7 @@ import numpy as np
 from jax import export
 
 try:
-    from jax._src import core, dtypes, source_info_util
+    from jax._src import compilation_cache, core, dtypes, source_info_util
     from jax._src.core import Literal, Primitive  # jax.extend.core has them, too, but takes 15 ms to import
     from jax._src.export.shape_poly import _DimExpr as SymbolicSize
     from jax._src.interpreters import ad, batching, mlir, partial_eval, pxla
@@ -89,6 +89,15 @@ def forget_old_traces(most: int = 1024) -> None:
     traces = partial_eval.trace_to_jaxpr
     if traces.cache_info().currsize > most:
         traces.cache_clear()
+
+
+def use_compilation_cache(cache: Any) -> Any:
+    """Compiled programs are looked up and kept by ``cache`` from now on; None for JAX's own. Returns the one in use, if any."""
+    compilation_cache.reset_cache()
+    if cache is not None:
+        compilation_cache._cache, compilation_cache._cache_initialized = cache, True
+    compilation_cache._initialize_cache()
+    return compilation_cache._cache
 
 
 # ---- Objects that JAX takes as arrays ----
@@ -526,17 +535,6 @@ def raised_outside_jax(error: BaseException) -> bool:
     if traceback is None or traceback.tb_frame.f_code.co_filename.startswith(_FOLDERS[0] + os.sep):
         return False
     return dis.opname[traceback.tb_frame.f_code.co_code[traceback.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
-
-
-def iterated_shape(error: BaseException) -> tuple | None:
-    """The shape of the traced array that was gone over, as ``for row in x`` does, where an error comes from that."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if code.co_name == "__iter__" and code.co_filename.startswith(_FOLDERS[0] + os.sep):
-            return tuple(getattr(traceback.tb_frame.f_locals.get("self"), "shape", ()))
-        traceback = traceback.tb_next
-    return None
 
 
 class UserCall(NamedTuple):

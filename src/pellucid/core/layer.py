@@ -136,7 +136,7 @@ class Layer(Described):
 
     def _build_nested(self, input_shape: Any) -> None:
         """Where a user builds a layer, by no call: creates the weights of nested layers, by a capture of ``call``."""
-        if _depth.get() or frame.active_frame() is not None or Hooks.build_abstractly is None:
+        if _depth.get() or frame.active_frame() is not None:
             return
         if any(not layer.built for layer in self._flatten_layers()[1:]):
             Hooks.build_abstractly(self, input_shape)
@@ -224,7 +224,6 @@ class Layer(Described):
     @filtered
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if symbolic.is_symbolic((args, kwargs)):
-            assert Hooks.connect is not None
             return Hooks.connect(self, args, kwargs)
         outermost = _depth.get() == 0
         if outermost and Layer._losses_exist:

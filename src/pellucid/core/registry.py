@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,16 +15,24 @@ class Registry:
 
     Args:
         kind: the word for error messages.
+        home: the package that enters the library's own objects. It is imported when something is looked up.
         make: turns an entry into what ``get`` returns, for example by calling a class.
     """
 
-    def __init__(self, kind: str, make: Callable[[Any], Any] = lambda entry: entry):
-        self.kind, self.make, self.entries = kind, make, {}
+    def __init__(self, kind: str, home: str, make: Callable[[Any], Any] = lambda entry: entry):
+        self.kind, self.home, self.make = kind, home, make
+        self._entries: dict[str, Any] = {}
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """All objects by name."""
+        importlib.import_module(self.home)
+        return self._entries
 
     def add(self, entry: Any, *names: str) -> Any:
         """Enters an object under its own name and others."""
         for name in (entry.__name__, *names):
-            self.entries[name] = entry
+            self._entries[name] = entry
         return entry
 
     def named(self, *names: str) -> Callable[[Any], Any]:
@@ -70,7 +79,11 @@ class Registry:
         return TypeError(f"{identifier!r} is no {self.kind}; expected a name ({names} …) or a callable.")
 
 
-initializers = Registry("initializer", lambda entry: entry() if isinstance(entry, type) else entry)
-activations = Registry("activation")
-regularizers = Registry("regularizer", lambda entry: entry() if isinstance(entry, type) else entry)
-constraints = Registry("constraint", lambda entry: entry() if isinstance(entry, type) else entry)
+def _made(entry: Any) -> Any:
+    return entry() if isinstance(entry, type) else entry
+
+
+initializers = Registry("initializer", "pellucid.initializers", _made)
+activations = Registry("activation", "pellucid.activations")
+regularizers = Registry("regularizer", "pellucid.regularizers", _made)
+constraints = Registry("constraint", "pellucid.constraints", _made)

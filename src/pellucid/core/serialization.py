@@ -137,7 +137,7 @@ def public_module(thing: Any) -> str | None:
         places.insert(0, "pellucid")
     elif thing.__module__.startswith("pellucid.core."):
         places = ["pellucid.layers", "pellucid"]
-    return next((p for p in places if getattr(sys.modules.get(p), _public_name(thing), None) is thing), None)
+    return next((p for p in places if _own(p, _public_name(thing)) is thing), None)
 
 
 def _public_name(thing: Any) -> str:
@@ -192,7 +192,15 @@ def _places(module: str) -> list[str]:
 
 
 def _in_library(module: Any, name: str) -> Any:
-    return next((found for p in _places(module) if (found := getattr(sys.modules.get(p), name, None)) is not None), _aliases.get(name))
+    found = next((found for place in _places(module) if (found := _own(place, name)) is not None), None)
+    return _aliases.get(name) if found is None else found
+
+
+def _own(place: str, name: str) -> Any:
+    """What a module of the library has under a name, or None. Its public packages are imported for it; nothing else is."""
+    package, *folders = place.split(".")
+    getattr(sys.modules[package], "".join(folders[:1]), None)
+    return getattr(sys.modules.get(place), name, None)
 
 
 def _in_module(module: str | None, name: str) -> Any:
@@ -205,7 +213,9 @@ def _in_module(module: str | None, name: str) -> Any:
 
 def _classes_near(module: Any) -> list[str]:
     for place in _places(module):
-        found = [n for n, v in vars(sys.modules[place]).items() if isinstance(v, type)] if place in sys.modules else []
+        public = sys.modules.get(place)
+        names = dir(public) if public else []
+        found = [name for name in names if isinstance(getattr(public, name), type)]
         if found:
             return found
     return []
@@ -297,7 +307,7 @@ def _function(function: Any) -> dict[str, Any]:
         value = [code, serialize_keras_object(function.__defaults__), serialize_keras_object(cells) or None]
         return {"class_name": "__lambda__", "config": {"value": value}}
     name = get_registered_name(function)
-    ours = any(getattr(sys.modules.get(place), name, None) is function for place in _FUNCTIONS)
+    ours = any(_own(place, name) is function for place in _FUNCTIONS)
     where = "builtins" if ours or function in _names else function.__module__
     return {"module": where, "class_name": "function", "config": name, "registered_name": "function"}
 
@@ -363,7 +373,7 @@ def find_function(name: str, module: str | None = None) -> Callable[..., Any]:
     """A function by its name: a registered one, one of the library's, or one of a module that was imported before."""
     found = get_registered_object(name)
     if found is None and (module in (None, "builtins") or _is_library(module)):
-        places = [getattr(sys.modules.get(place), name, None) for place in _FUNCTIONS]
+        places = [_own(place, name) for place in _FUNCTIONS]
         found = next((function for function in places if callable(function)), None)
     if found is None and module not in (None, "builtins"):
         found = _in_module(module, name)

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import dtypes, frame, jax_compat, naming, operators
+from pellucid.core import compilation_cache, dtypes, frame, jax_compat, naming, operators
 from pellucid.errors import CaptureError, ShapeError
+
+compilation_cache.install()  # before anything is computed
 
 _numbers = itertools.count()
 _lock = threading.RLock()

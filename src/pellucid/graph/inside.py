@@ -6,7 +6,6 @@ effect is an error, and traced values that were kept in them are replaced (``eff
 
 from __future__ import annotations
 
-import argparse
 import array
 import collections
 import contextlib
@@ -31,7 +30,6 @@ CLOSED = (Layer, Variable, types.BuiltinFunctionType, types.EllipsisType)  # com
 SEQUENCES = (list, tuple, set, frozenset, collections.deque)
 MAPPINGS = (dict, types.MappingProxyType)
 BUFFERS = (np.ndarray, bytearray, memoryview, array.array)
-NAMESPACES = (types.SimpleNamespace, argparse.Namespace)  # of the standard library, with the user's fields
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 _WRAPPERS = (collections.UserDict, collections.UserList, collections.ChainMap)  # likewise; their fields hold the user's items
 
@@ -43,6 +41,11 @@ class Field(NamedTuple):
     read: Callable[[str, Any], Any]
     name: str
     value: Any
+
+
+def is_namespace(kind: type) -> bool:
+    """Whether a class is one of the standard library whose objects hold a user's fields."""
+    return kind is types.SimpleNamespace or kind is getattr(sys.modules.get("argparse"), "Namespace", None)
 
 
 class Named(NamedTuple):
@@ -126,7 +129,7 @@ def _of_object(value: Any, named: Named | None) -> tuple[list[Field], list[dict[
     if package in ("jax", "jaxlib", "optax"):
         return [], []
     wanted = None if named is None or named.all or kind in _WRAPPERS else named.fields
-    if named is not None and not is_users(kind) and kind not in NAMESPACES + _WRAPPERS:
+    if named is not None and not is_users(kind) and kind not in _WRAPPERS and not is_namespace(kind):
         if package in sys.stdlib_module_names or not hasattr(kind, "__getattr__"):
             return [], []
         wanted = None  # an object for settings from some package, whose fields are in dicts of its own

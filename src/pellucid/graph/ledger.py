@@ -124,7 +124,8 @@ class Program:
         reason: why it was compiled, in words.
         tracing: seconds of Python in which the graph was made concrete and the step built around it.
         lowering: seconds in which the step was lowered for XLA.
-        compiling: seconds of XLA.
+        compiling: seconds of XLA, or of reading what it had compiled before.
+        from_cache: whether the program was kept by an earlier process, so that XLA did not compile it.
         loop: whether one dispatch is many steps.
     """
 
@@ -134,6 +135,7 @@ class Program:
     tracing: float = 0.0
     lowering: float = 0.0
     compiling: float = 0.0
+    from_cache: bool = False
     loop: bool = False
     lengths: dict[str, int] = dataclasses.field(default_factory=dict)
 

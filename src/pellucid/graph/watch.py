@@ -27,7 +27,7 @@ from pellucid.core.jax_compat import Place
 from pellucid.core.layer import Layer
 from pellucid.core.tree import INTERNAL
 from pellucid.core.variable import Variable
-from pellucid.graph.inside import NAMESPACES, Named, attributes_of, is_generator, is_users
+from pellucid.graph.inside import Named, attributes_of, is_generator, is_namespace, is_users
 from pellucid.graph.look import LARGE
 
 enabled = True  # False captures without looking at reads and side effects, to measure what looking costs
@@ -243,7 +243,7 @@ class Reach:
                 self._spaces.append(vars(value))
         elif kind.__module__.split(".")[0] in _WRAPPERS:
             self._visit(getattr(value, "__wrapped__", None))
-        elif is_users(kind) or kind in NAMESPACES:
+        elif is_users(kind) or is_namespace(kind):
             self._spaces.append(attributes_of(value))
             self._class(kind, made=False)
 

@@ -73,7 +73,8 @@ def _program(program: Program) -> str:
     form = "many steps in one dispatch" if program.loop else "one step a dispatch"
     size = "1 row" if program.batch_size == 1 else f"{program.batch_size} rows"
     size += "".join(f", {name.replace('_', ' ')} {value}" for name, value in program.lengths.items())
-    return f"{program.purpose}, batches of {size} ({form}, {program.seconds:.2f} s): {program.reason}."
+    kept = ", kept by an earlier run" if program.from_cache else ""
+    return f"{program.purpose}, batches of {size} ({form}, {program.seconds:.2f} s{kept}): {program.reason}."
 
 
 def milliseconds(seconds: float) -> str:
@@ -121,7 +122,8 @@ def program_rows(ledger: Ledger) -> list[tuple[str, ...]]:
             rows.append(("…", "", "", "", f"{number:,} more"))
         else:
             sizes = " x ".join(str(size) for size in (p.batch_size, *p.lengths.values()))
-            rows.append((p.purpose, sizes, f"{p.tracing + p.lowering:.2f}", f"{p.compiling:.2f}", p.reason))
+            compiling = f"{p.compiling:.2f}" + (" (kept)" if p.from_cache else "")
+            rows.append((p.purpose, sizes, f"{p.tracing + p.lowering:.2f}", compiling, p.reason))
     return rows
 
 
