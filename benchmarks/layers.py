@@ -295,9 +295,11 @@ def main() -> int:
     if torch is None:
         console.print("PyTorch is not installed, and left out.", style="yellow")
     rows = []
-    for name, case in ((name, case) for name in options.layers for case in CASES[name]):
-        with console.status(f"{name}, {' x '.join(map(str, case.shape))}"):
-            rows += [{"layer": name, "input": case.shape, "pass": title, "us": times} for title, times in measure(case, options.seconds)]
+    for name in options.layers:
+        for case in CASES[name]:
+            with console.status(f"{name}, {' x '.join(map(str, case.shape))}"):
+                for title, times in measure(case, options.seconds):
+                    rows.append({"layer": name, "input": case.shape, "pass": title, "us": times})
     rows.sort(key=worst, reverse=True)
     console.print(make_table(rows))
     console.print("Times the others': above 1, Pellucid is the slower one. Sorted by the largest.")
