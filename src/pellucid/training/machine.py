@@ -55,6 +55,7 @@ class Machine:
         self.history: Any = None
         self.parts: LastUsed[tuple[Graph, tuple[str, ...]], Any] = LastUsed(KEPT)  # models of inner values, with their programs
         self.phases: Phases | None = None  # of the last fit
+        self.profile: Any = None  # the last one
         self.loss_mean: Metric | None = None  # of steps of the user's own
         self.objective: Objective | None = None  # the newest losses and metrics: for the outputs and targets that were new last
         self._programs: LastUsed[Any, Program] = LastUsed(PROGRAMS, self._drop)

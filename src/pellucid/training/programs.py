@@ -114,10 +114,11 @@ class Program:
     def step_inputs(self, arrays: list, i: Any, rows: Any) -> list[Any]:
         """The inputs of one step of a block: its arrays of a batch, the mask of real rows, and their number."""
         size = self.form.batch_size
-        batch = arrays if self.form.capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
-        start = i * size
-        mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
-        return [*batch, mask, jnp.clip(rows - start, 0, size).astype("float32")]
+        with jax.named_scope("data:batch"):  # profiles name it
+            batch = arrays if self.form.capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
+            start = i * size
+            mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
+            return [*batch, mask, jnp.clip(rows - start, 0, size).astype("float32")]
 
     def _pure(self, spare: list, written: list, read: list, arrays: list, first: Any, steps: Any, rows: Any) -> tuple[list, Any]:
         fixed = dict(zip(self.reads, read, strict=True))
@@ -143,22 +144,26 @@ class Program:
                 if self.gives_last:
                     return written, outputs, told
                 outputs = () if self.results else outputs
-                return written, jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs), told
+                with jax.named_scope("data:outputs"):
+                    buffers = jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs)
+                return written, buffers, told
 
             written, outputs, told = lax.fori_loop(first, first + steps, turn, (written, buffers, told))
         else:
             written, (outputs, told) = one(first, written)
             told = jax.tree.map(lambda o: o[None], told)
         after = {**fixed, **dict(zip(self.writes, written, strict=True))}
-        more = [] if self.check is None else [self.check(before, after)]
+        with jax.named_scope("check:finite"):
+            more = [] if self.check is None else [self.check(before, after)]
         if self.gives_last:
             self.log_names = list(outputs)
             outputs = _packed(list(outputs.values()), more)
         elif self.results is not None:
-            with Frame(after):
+            with Frame(after), jax.named_scope("metric:results"):
                 outputs = _packed(self.results.run(), more)
         if self.packs:
-            outputs = (*outputs, _joined([before[v] for v in self.writes]))
+            with jax.named_scope("check:before"):
+                outputs = (*outputs, _joined([before[v] for v in self.writes]))
         if self.form.told:
             outputs = (*outputs, told)
         return written, outputs
