@@ -65,7 +65,7 @@ def typical(passes: Sequence[Spent], steps: Sequence[int]) -> Spent:
     Example:
         >>> from pellucid.training.profiling.attribution import Spent, typical
         >>> typical([Spent(4, {"dot": 2}), Spent(40, {"dot": 38}), Spent(5, {"dot": 3})], [1, 2, 1]).seconds
-        {'dot': 3}
+        {'dot': 3.0}
     """
     middle = lambda values: statistics.median([v / n for v, n in zip(values, steps, strict=True)])
     names = dict.fromkeys(name for p in passes for name in p.seconds | p.times)
