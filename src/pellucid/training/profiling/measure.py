@@ -81,7 +81,7 @@ class Bench:
             faults, passes = _faults(), [self.run(wanted) for _ in range(_PASSES)]
             count = sum(steps for steps, _ in passes)
             a_step = None if faults is None else (_faults() - faults) / count  # type: ignore[operator]
-            module = Module(self.program._compiled.as_text())
+            module = Module(self.program.text([] if self._like is None else self._like.arrays))
             found, steps = self._traced(module, wanted)
             return Measured(self.program, module, statistics.median(s for _, s in passes), count, a_step, found, steps)
         finally:
