@@ -13,8 +13,8 @@ from pellucid.core.jax_compat import parts
 
 _MOVES = frozenset({  # equations that move or make data and compute nothing
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dim_as_value", "dynamic_slice",
-    "dynamic_update_slice", "gather", "iota", "mode", "name", "pad", "read_variable", "reshape", "rev", "scatter", "select_n",
-    "slice", "split", "squeeze", "stack", "stop_gradient", "tile", "transpose", "unstack",
+    "dynamic_update_slice", "gather", "iota", "mode", "name", "optimization_barrier", "pad", "read_variable", "reshape", "rev",
+    "scatter", "select_n", "slice", "split", "squeeze", "stack", "stop_gradient", "tile", "transpose", "unstack",
 })  # fmt: skip
 
 
