@@ -9,7 +9,9 @@ from __future__ import annotations
 import jax
 
 # The function, and where its own form is the faster one. What each gained stands where it is written.
-FASTER_ON: dict[str, frozenset[str]] = {}
+FASTER_ON: dict[str, frozenset[str]] = {
+    "scan": frozenset({"cpu"}),  # of the steps of recurrent layers
+}
 
 
 def own_form(function: str) -> bool:
