@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pellucid.training.profiling.attribution import DATA, PASS, Event, spent
+from pellucid.training.profiling.attribution import DATA, PASS, Event, Spent, spent, typical
 from pellucid.training.profiling.hlo import CONTAINERS, Module, bytes_of
 from pellucid.training.profiling.scopes import Label, Scopes
 from pellucid.training.profiling.trace import events_of
@@ -127,7 +127,7 @@ ENTRY %main (a: f32[4]) -> f32[4] {
 
 def test_operations_at_once_share_the_time_and_what_nothing_covers_is_dispatch():
     events = [Event(PASS, 10, 20, False), Event("a", 11, 15), Event("b", 13, 16), Event("a", 18, 19), Event("b", 13.5, 14.5)]
-    found = spent(events)
+    (found,) = spent(events)
     # 11–13 a; 13–13.5 a, b; 13.5–14.5 a, b, b; 14.5–15 a, b; 15–16 b; 18–19 a
     assert found.seconds == pytest.approx({"a": 2 + 0.25 + 1 / 3 + 0.25 + 1, "b": 0.25 + 2 / 3 + 0.25 + 1})
     assert found.times == {"a": 2, "b": 2}
@@ -137,21 +137,29 @@ def test_operations_at_once_share_the_time_and_what_nothing_covers_is_dispatch()
 
 def test_a_loop_has_only_the_time_that_nothing_inside_it_takes():
     events = [Event(PASS, 0, 10, False), Event("outer", 0, 10), Event("loop", 1, 9), Event("turn", 2, 4), Event("turn", 5, 8)]
-    found = spent(events, is_container)
+    (found,) = spent(events, is_container)
     assert found.seconds == {"outer": 2, "loop": 3, "turn": 5}
     assert found.dispatch == 0 and found.times["turn"] == 2
 
 
 def test_gathering_of_data_counts_only_while_nothing_computes():
     events = [Event(PASS, 0, 10, False), Event(DATA, 1, 6, False), Event("a", 3, 8)]
-    found = spent(events)
+    (found,) = spent(events)
     assert (found.data, found.seconds, found.dispatch) == (2, {"a": 5}, 3)
 
 
 def test_only_what_is_inside_of_a_pass_counts():
     events = [Event("a", 0, 3), Event(PASS, 2, 4, False), Event("a", 5, 6), Event(PASS, 8, 10, False), Event("b", 9, 9), Event("a", 9, 12)]
-    found = spent(events)
-    assert found.total == 4 and found.seconds == {"a": 2} and found.dispatch == 2
+    first, second = spent(events)
+    assert (first.total, first.seconds, first.dispatch) == (2, {"a": 1}, 1)
+    assert (second.total, second.seconds, second.dispatch) == (2, {"a": 1}, 1)
+
+
+def test_an_interruption_of_one_pass_does_not_count():
+    passes = [Spent(5, {"a": 3}, {"a": 2}, 0, 2), Spent(50, {"a": 48, "b": 1}, {"a": 2, "b": 1}, 0, 2), Spent(12, {"a": 8}, {"a": 4}, 1, 4)]
+    found = typical(passes, [1, 1, 2])
+    assert (found.total, found.seconds, found.times, found.dispatch) == (6, {"a": 4, "b": 0}, {"a": 2, "b": 0}, 2)
+    assert found.known == 6
 
 
 def event(name, start, duration, **stats):

@@ -198,6 +198,24 @@ def test_batches_that_iterate_and_weights_and_checks_are_measured_too():
     assert seconds(found.train) == pytest.approx(found.train.seconds, rel=0.05)
 
 
+def test_a_program_that_was_kept_by_another_model_is_read_with_the_names_of_this_one(tmp_path):
+    def profiled_with(first, second):
+        model = pellucid.Sequential(
+            [pellucid.Input((64,)), layers.Dense(32, activation="tanh", name=first), layers.Dense(32, activation="tanh", name=second)]
+        )
+        model.compile("sgd", "mse")
+        found = model.profile(normal(64, 64), normal(64, 32))
+        assert all(p.forward.seconds > 0 for p in found.train.parts if p.kind)
+        return model.ledger.programs[0].from_cache
+
+    try:
+        pellucid.config.compilation_cache(str(tmp_path))
+        assert not profiled_with("a", "b")
+        assert profiled_with("c", "a")
+    finally:
+        pellucid.config.compilation_cache("off")
+
+
 def test_a_generator_that_ends_too_early_is_told():
     model = compiled(pellucid.Sequential([pellucid.Input((64,)), layers.Dense(3)]))
     with pytest.raises(ValueError, match=r"profile: the data came to an end.*Pass arrays"):

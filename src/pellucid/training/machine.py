@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -44,6 +44,9 @@ class Machine:
     """
 
     witnesses: ClassVar[list[list[Machine]]] = []  # lists that keep each machine that is made, for the command line
+    on_fit: ClassVar[
+        list[Callable[[Machine, Any, Any], object]]
+    ] = []  # told of each fit: what it was given as x, and its source of batches
 
     def __init__(self, layer: Layer):
         for made in Machine.witnesses:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import signal
 import threading
 import time
@@ -100,7 +101,8 @@ class Program:
         self.recycles = check is not None and not self.calls_back and not self.packs
         self._keeps = self.calls_back or self.recycles
         donated = (0,) if self.recycles else () if self._keeps else (1,)
-        self._jitted = jax.jit(self._pure, donate_argnums=donated, keep_unused=self.recycles)
+        self._options: dict[str, Any] = {"donate_argnums": donated, "keep_unused": self.recycles}
+        self._jitted = jax.jit(self._pure, **self._options)
         self._compiled: Any = None
         self._lock = threading.Lock()
         self.entry: Any = None  # of the ledger
@@ -210,6 +212,24 @@ class Program:
         own, read = [v.array for v in self.writes], [v.array for v in self.reads]
         self._compile(own if self.recycles else [], own, read, arrays, np.int32(0), np.int32(1), np.int32(self.form.batch_size))
         return self._compiled
+
+    def text(self, arrays: list) -> str:
+        """XLA's text of the compiled program for a block of such arrays, with the scopes of this model.
+
+        A program that was kept by an earlier run has those of the model that it was compiled for first: then it is compiled again.
+        """
+        found: str = self._compiled.as_text()
+        if self.entry is not None and not self.entry.from_cache and not jax.config.jax_compilation_cache_dir:
+            return found
+        own, read = [v.array for v in self.writes], [v.array for v in self.reads]
+        numbers = np.int32(0), np.int32(1), np.int32(self.form.batch_size)
+
+        @functools.wraps(self._pure)  # JAX remembers what it compiled for the function itself
+        def pure(*args: Any) -> Any:
+            return self._pure(*args)
+
+        lowered = jax.jit(pure, **self._options).lower(own if self.recycles else [], own, read, arrays, *numbers)
+        return compilation_cache.compiled_by_name(lowered).as_text()
 
     def _compile(self, *args: Any) -> None:
         with self._lock:  # several threads may predict at once

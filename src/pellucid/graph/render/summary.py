@@ -142,7 +142,7 @@ def _table(title: str, rows: Iterable[_Row], width: int, show_trainable: bool, f
     return table_text(title, cut(columns), [cut(row) for row in rows], width)
 
 
-def table_text(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], width: int) -> str:
+def table_text(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], width: int, close: bool = False) -> str:
     """A table as plain text.
 
     Args:
@@ -150,13 +150,14 @@ def table_text(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Se
         columns: heading and side ("left" or "right") of each.
         rows: a text for each column.
         width: in characters, at most.
+        close: whether the columns are close to each other.
     """
     # rich is imported when the first table is drawn: it would be a tenth of the time of `import pellucid`
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=close)
     for column, justify in columns:
         table.add_column(column, justify=justify, overflow="fold", no_wrap=justify == "right")  # type: ignore[arg-type]
     for row in rows:

@@ -13,7 +13,7 @@ _SHORT = 2e-5  # seconds of an operation that is mostly its own start
 
 # What bounds a part that is no layer, and the cure.
 _PARTS = {
-    DISPATCH: "the device waits for Python to start a step, or for the next operation to begin: take larger batches, leave "
+    DISPATCH: "the device waits for Python to start a step, or for the next operation to begin: take larger batches, and leave "
     "steps_per_execution at 'auto'",
     "data": "the device waits for the next batch: gather ahead in more threads (a PyDataset with workers), or keep the data as arrays",
     "optimizer": "it reads and writes each weight with its gradient and moments, however large the batch: larger batches do it less "
@@ -29,6 +29,7 @@ _INSTRUCTIONS = {
     "reduce-window": "XLA goes over each window by itself: pool in smaller windows, or stride a convolution instead",
     "scatter": "rows are added one by one, in order: smaller tables, or fewer rows of a batch that differ",
     "gather": "rows are fetched one by one",
+    "dot": "matrices this small or flat do not fill the machine: larger batches, or more units, cost little more",
     "sort": "sorting is sequential for the most part",
     "convolution": "it is far from a product of matrices: numbers of channels that are multiples of 8 or 16 use the machine better",
     "custom-call": "it is a call of another library",
@@ -57,12 +58,12 @@ def _bound(part: Part, cost: Cost, limits: Limits) -> str:
             f"It computes {flops * 1e-9:.0f} of the {limits.flops * 1e-9:.0f} GFLOP/s that this machine reaches: only less work is "
             "faster (fewer units, filters or steps of time), or a lower precision where the hardware has it"
         )
-    if cost.operations >= 4 and (each := cost.seconds / cost.operations) < _SHORT:
-        steps = ", and fewer steps of time" if cost.operations > 100 else ""
-        return (
-            f"{cost.operations:,.0f} small operations, {duration(each)} each, are mostly their own start: a larger batch costs little "
-            f"more{steps}"
+    count = max(1, round(cost.operations))
+    if (each := cost.seconds / count) < _SHORT:
+        what = (
+            f"{count:,} small operations, {duration(each)} each, are mostly their own start" if count > 1 else "It is one small operation"
         )
+        return f"{what}: a larger batch costs little more{', and fewer steps of time help' if count > 100 else ''}"
     if moved > _NEAR * limits.bytes:
         return (
             f"It moves {moved * 1e-9:.1f} of the {limits.bytes * 1e-9:.1f} GB/s that this machine reaches: smaller outputs, or mixed "

@@ -8,6 +8,7 @@ the data; and where nothing runs, to dispatch. So the parts sum to the wall time
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 
 PASS, DATA = "pellucid:pass", "pellucid:data"  # events of our own
@@ -44,13 +45,41 @@ class Spent:
 
     total: float = 0.0
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    times: dict[str, int] = dataclasses.field(default_factory=dict)
+    times: dict[str, float] = dataclasses.field(default_factory=dict)
     data: float = 0.0
     dispatch: float = 0.0
 
+    @property
+    def known(self) -> float:
+        """The sum of all parts."""
+        return sum(self.seconds.values()) + self.data + self.dispatch
 
-def spent(events: Iterable[Event], is_container: Callable[[str], bool] = lambda name: False) -> Spent:
-    """Gives the wall time of the passes away.
+
+def typical(passes: Sequence[Spent], steps: Sequence[int]) -> Spent:
+    """What one step takes: of each part the median over the passes, so that an interruption of one of them does not count.
+
+    Args:
+        passes: what was measured.
+        steps: of each pass.
+
+    Example:
+        >>> from pellucid.training.profiling.attribution import Spent, typical
+        >>> typical([Spent(4, {"dot": 2}), Spent(40, {"dot": 38}), Spent(5, {"dot": 3})], [1, 2, 1]).seconds
+        {'dot': 3.0}
+    """
+    middle = lambda values: statistics.median([v / n for v, n in zip(values, steps, strict=True)])
+    names = dict.fromkeys(name for p in passes for name in p.seconds | p.times)
+    return Spent(
+        middle([p.total for p in passes]),
+        {name: middle([p.seconds.get(name, 0.0) for p in passes]) for name in names},
+        {name: middle([p.times.get(name, 0) for p in passes]) for name in names},
+        middle([p.data for p in passes]),
+        middle([p.dispatch for p in passes]),
+    )
+
+
+def spent(events: Iterable[Event], is_container: Callable[[str], bool] = lambda name: False) -> list[Spent]:
+    """Gives the wall time of each pass away.
 
     Args:
         events: of operations, and those named PASS and DATA. Only what is inside of a pass counts.
@@ -58,14 +87,27 @@ def spent(events: Iterable[Event], is_container: Callable[[str], bool] = lambda 
 
     Example:
         >>> from pellucid.training.profiling.attribution import PASS, Event, spent
-        >>> found = spent([Event(PASS, 0, 10, False), Event("dot", 1, 5), Event("add", 3, 5)])
+        >>> (found,) = spent([Event(PASS, 0, 10, False), Event("dot", 1, 5), Event("add", 3, 5)])
         >>> found.seconds, found.dispatch  # both ran for two seconds
         ({'dot': 3.0, 'add': 1.0}, 6.0)
     """
     events = list(events)
     passes = sorted((e.start, e.end) for e in events if e.name == PASS and not e.is_operation)
-    found = Spent(total=float(sum(end - start for start, end in passes)))
-    inside = [cut for e in events if e.is_operation or e.name == DATA for cut in _cut(e, passes)]
+    inside: list[list[Event]] = [[] for _ in passes]
+    for event in events:
+        if event.is_operation or event.name == DATA:
+            for number, (start, end) in enumerate(passes):
+                if event.start < end and event.end > start:
+                    cut = start > event.start or end < event.end
+                    inside[number].append(
+                        Event(event.name, max(start, event.start), min(end, event.end), event.is_operation) if cut else event
+                    )
+    return [_spent(end - start, of, is_container) for (start, end), of in zip(passes, inside, strict=True)]
+
+
+def _spent(total: float, inside: list[Event], is_container: Callable[[str], bool]) -> Spent:
+    """Of one pass, from what is inside of it."""
+    found = Spent(float(total))
     for event in inside:
         if event.is_operation:
             found.times[event.name] = found.times.get(event.name, 0) + 1
@@ -96,10 +138,3 @@ def _give(found: Spent, events: Sequence[Event], working: set[int], around: dict
         found.seconds[name] = found.seconds.get(name, 0.0) + span / len(running)
     if not running and gathering:
         found.data += span
-
-
-def _cut(event: Event, passes: Sequence[tuple[float, float]]) -> Iterable[Event]:
-    """The parts of an event inside of passes."""
-    for start, end in passes:
-        if event.start < end and event.end > start:
-            yield dataclasses.replace(event, start=max(start, event.start), end=min(end, event.end))

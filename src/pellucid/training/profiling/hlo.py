@@ -114,7 +114,7 @@ class Module:
 
     def operations(self, instruction: Instruction) -> float:
         """About how many operations an instruction is, to share the time of a fusion among what it is made of."""
-        elements = elements_of(instruction.shape)
+        elements = 0 if instruction.idle else elements_of(instruction.shape)
         if instruction.opcode in PRODUCTS:
             return 2.0 * elements * self._contracted(instruction)
         if instruction.opcode.startswith(("reduce", "select-and-scatter", "scatter", "sort")):

@@ -16,7 +16,7 @@ import numpy as np
 from pellucid.core.variable import Variable, dispatching
 from pellucid.training.data import Block, Source
 from pellucid.training.nonfinite import put_back
-from pellucid.training.profiling.attribution import DATA, PASS, Spent, spent
+from pellucid.training.profiling.attribution import DATA, PASS, Spent, spent, typical
 from pellucid.training.profiling.hlo import CONTAINERS, Module
 from pellucid.training.profiling.trace import traced
 from pellucid.training.programs import Program
@@ -27,9 +27,8 @@ try:
 except ImportError:  # pragma: no cover - Windows has none
     resource = None  # type: ignore[assignment]
 
-_PASS = 0.15  # seconds of a pass, where a step is short
-_PASSES = 3
-_LEAST = 3  # steps of a pass
+_PASS = 0.1  # seconds of a pass, where a step is short
+_PASSES = 5
 _MOST = 4096
 _EVENTS = 25_000  # of a trace
 
@@ -44,9 +43,8 @@ class Measured:
         step: seconds of a step, without a profiler: the median of some passes.
         steps: that were timed so.
         faults: page faults of a step, None where the system does not count them.
-        traced_step: seconds of a step under the profiler.
-        traced_steps: their number.
-        spent: where the time of those went.
+        spent: where the time of a step goes, under the profiler.
+        traced_steps: number of those.
     """
 
     program: Program
@@ -54,9 +52,8 @@ class Measured:
     step: float
     steps: int
     faults: float | None
-    traced_step: float
-    traced_steps: int
     spent: Spent
+    traced_steps: int
 
 
 class Bench:
@@ -76,28 +73,34 @@ class Bench:
     def measure(self) -> Measured:
         """Times steps, and says where the time goes. Variables are put back at the end, whatever happens."""
         try:
-            once = self.run(1)[1]  # compiles
+            self.run(1, longest=1)  # compiles
             assert self.program is not None
-            once = min(once, self.run(1)[1])
-            wanted = min(_MOST, max(_LEAST, round(_PASS / once)))
+            once = self.run(1, longest=1)[1]
+            once = once if once > _PASS else self.run(1)[1]  # of a dispatch, where that does not take long
+            wanted = min(_MOST, max(1, round(_PASS / once)))
             faults, passes = _faults(), [self.run(wanted) for _ in range(_PASSES)]
             count = sum(steps for steps, _ in passes)
             a_step = None if faults is None else (_faults() - faults) / count  # type: ignore[operator]
-            module = Module(self.program._compiled.as_text())
+            module = Module(self.program.text([] if self._like is None else self._like.arrays))
             found, steps = self._traced(module, wanted)
-            return Measured(self.program, module, statistics.median(s for _, s in passes), count, a_step, found.total / steps, steps, found)
+            return Measured(self.program, module, statistics.median(s for _, s in passes), count, a_step, found, steps)
         finally:
             self._runner.abandon()
             with dispatching:
                 put_back(list(self._kept.values()))
 
     def _traced(self, module: Module, wanted: int) -> tuple[Spent, int]:
-        """Where the time of so many steps goes, or of fewer where a step has very many events."""
+        """Where the time of a step goes, by so many steps in each of some passes, or fewer where a step has very many events."""
         done: list[int] = []
-        events = traced(lambda: done.append(self.run(1, longest=4)[0]), module)
-        most = max(_LEAST, int(_EVENTS / (len(events) / done.pop())))
-        events = traced(lambda: done.append(self.run(min(wanted, most), most)[0]), module)
-        return spent(events, lambda name: module.instructions[name].opcode in CONTAINERS), done.pop()
+        events = traced(lambda: done.append(self.run(1, longest=1)[0]), module)
+        most = max(1, _EVENTS // (_PASSES * len(events)))
+        steps = min(wanted, most)
+        events = traced(lambda: done.extend([self.run(steps, most)[0] for _ in range(_PASSES)]), module)
+        found = typical(spent(events, lambda name: module.instructions[name].opcode in CONTAINERS), done[1:])
+        whole = 1 if self._like is None else self._like.steps
+        if self.program is not None and self.program.form.loop and most < whole:  # what is between dispatches comes less often than here
+            found.dispatch, found.data = found.dispatch * most / whole, found.data * most / whole
+        return found, sum(done[1:])
 
     def run(self, steps: int, longest: int | None = None) -> tuple[int, float]:
         """(number, seconds of each) of steps of one pass: whole dispatches until there are enough.

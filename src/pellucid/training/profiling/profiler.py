@@ -10,7 +10,8 @@ import jax
 
 from pellucid.core.checks import check_counts
 from pellucid.graph.cost import cost_by_scope
-from pellucid.training.data import source_of
+from pellucid.training.data import is_arrays, source_of
+from pellucid.training.data.stream import JOINED
 from pellucid.training.machine import Machine
 from pellucid.training.profiling.advice import DISPATCH, advice
 from pellucid.training.profiling.hlo import CONTAINERS
@@ -18,7 +19,7 @@ from pellucid.training.profiling.limits import Limits, limits
 from pellucid.training.profiling.measure import Bench, FixedOrders, Measured
 from pellucid.training.profiling.result import Cost, Part, StepProfile
 from pellucid.training.profiling.scopes import FORWARD, GRADIENT, OPERATIONS, OTHER, PARTS, Label, Scopes
-from pellucid.training.profiling.table import profile_text
+from pellucid.training.profiling.table import about, columns_of, profile_text, rows, title
 from pellucid.training.runner import Runner
 
 _DATA = "data"
@@ -58,6 +59,13 @@ class Profile:
         """The same as plain data, which ``json`` can write."""
         return {**dataclasses.asdict(self), "limits": self.limits._asdict(), "advice": self.advice}
 
+    def tables(self) -> list[dict[str, Any]]:
+        """The tables as data: title, columns, rows of texts, sentences."""
+        return [
+            {"title": title(s), "columns": columns_of(s), "rows": rows(s), "about": about(s), "advice": self.advice[s.purpose]}
+            for s in self.measured
+        ]
+
     def __str__(self) -> str:
         return profile_text(self.model, self.device, self.dtype, self.limits, self.measured, self.advice)
 
@@ -82,12 +90,23 @@ def _step(machine: Machine, purpose: str, data: tuple[Any, Any, Any], batch_size
     training = purpose == "train"
     shuffle = FixedOrders() if training else None
     x, y, sample_weight = data
-    source = source_of(x, y, sample_weight, "profile", batch_size, None, shuffle, training=training, inputs_only=not training)
+    source = source_of(x, y, sample_weight, "profile", batch_size, _batches_of(x), shuffle, training=training, inputs_only=not training)
     with contextlib.closing(source):
         runner = Runner(machine, purpose, source, "profile")
         source.open(runner.plan())
         measured = Bench(runner, source).measure()
     return step_profile(purpose, measured, runner)
+
+
+def _batches_of(x: Any) -> int | None:
+    """How many batches to take in an epoch: all of those that are known to end."""
+    if is_arrays(x):
+        return None
+    try:
+        len(x)
+        return None
+    except (TypeError, NotImplementedError):
+        return JOINED
 
 
 def step_profile(purpose: str, measured: Measured, runner: Runner) -> StepProfile:
@@ -106,7 +125,7 @@ def step_profile(purpose: str, measured: Measured, runner: Runner) -> StepProfil
         purpose=purpose,
         batch_size=program.form.batch_size,
         seconds=measured.step,
-        traced_seconds=measured.traced_step,
+        traced_seconds=measured.spent.known,
         steps=measured.steps,
         traced_steps=measured.traced_steps,
         in_a_dispatch=program.form.capacity if program.form.loop else 1,
@@ -131,12 +150,12 @@ class _Costs:
     def add_times(self, measured: Measured) -> None:
         """The seconds of a step without a profiler, in the proportions of those under it."""
         found, module = measured.spent, measured.module
-        factor = measured.step / found.total
+        factor = measured.step / found.known
         self.add(Label(DISPATCH, FORWARD), seconds=found.dispatch * factor)
         self.add(Label(_DATA, FORWARD), seconds=found.data * factor)
         for name, seconds in found.seconds.items():
             instruction = module.instructions[name]
-            times = found.times[name] / measured.traced_steps
+            times = found.times[name]
             loop = instruction.opcode in CONTAINERS
             shares = self._scopes.shares(module, instruction)
             if loop:  # what it takes by itself is to start what is inside

@@ -53,12 +53,12 @@ def profile_text(
 def _table(step: StepProfile, width: int) -> str:
     """With the classes of layers where there is room for them."""
     columns, short = columns_of(step), rows(step, kinds=False)
-    numbers = sum(max(len(row[i]) for row in [columns, *short]) + 3 for i in range(1, len(columns)))
+    numbers = sum(max(len(row[i]) for row in [columns, *short]) + 2 for i in range(1, len(columns)))
     made = rows(step)
     wide = max(len(row[0]) for row in made) + numbers < width
     first = "Part (type)" if wide else "Part"
     sides = [(first, "left"), *((c, "right") for c in columns[1:])]
-    return table_text(title(step), sides, made if wide else short, width)
+    return table_text(title(step), sides, made if wide else short, width, close=True)
 
 
 def title(step: StepProfile) -> str:
