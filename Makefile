@@ -13,7 +13,7 @@ export KERAS_BACKEND := jax
 
 # Two targets at once would make the same environment twice.
 .NOTPARALLEL:
-.PHONY: help demo test test-second test-all lint format bench wheel clean
+.PHONY: help demo test test-second test-all lint format bench bench-layers wheel clean
 
 help:
 	@echo "make demo         train the example model, and write a page about it"
@@ -22,7 +22,8 @@ help:
 	@echo "make test-all     run all tests, slow ones too, on both pairs"
 	@echo "make lint         check style, types and the order of imports"
 	@echo "make format       put the code in the form that lint expects"
-	@echo "make bench        compare speed with Keras"
+	@echo "make bench        compare speed with JAX by hand, Keras and PyTorch"
+	@echo "make bench-layers compare the speed of single layers"
 	@echo "make wheel        build the wheel, install it in a fresh environment, run the demo there"
 	@echo "make clean        remove environments, builds and caches"
 
@@ -53,12 +54,16 @@ format:
 	$(IN) test -m ruff format .
 
 # Every process compiles for itself.
-bench: export PELLUCID_COMPILATION_CACHE = off
+bench bench-layers: export PELLUCID_COMPILATION_CACHE = off
 
 bench:
-	$(IN) test -m benchmarks
+	$(IN) test -m benchmarks --results benchmarks/RESULTS.md
+	$(IN) test -m benchmarks.start
 	$(IN) test -m benchmarks.glassbox
 	$(IN) test -m benchmarks.scaling
+
+bench-layers:
+	$(IN) test -m benchmarks.layers
 
 # The example runs from another folder, so that it cannot import this tree instead of the wheel.
 wheel:

@@ -1,1 +1,5 @@
-"""Training speed of Pellucid beside Keras on JAX and beside JAX written by hand: python -m benchmarks."""
+"""Training speed beside JAX by hand, Keras and PyTorch: see README.md."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")

@@ -1,6 +1,7 @@
 """Time training with each peer, every time in a fresh process, all in turn, and print a table for each workload."""
 
 import argparse
+import datetime
 import importlib.metadata
 import itertools
 import json
@@ -33,6 +34,8 @@ COLUMNS = (
     ("peak MB", "peak_mb", 0),
 )
 
+OURS = "pellucid"
+
 Rounds = dict[str, list[dict]]  # by peer, a measurement a round
 
 
@@ -64,8 +67,14 @@ def main() -> int:
         console.print(f"\n{name}: {workload.rows:,} rows, batch {workload.batch_size}, {workload.steps:,} steps an epoch", style="bold")
         console.print(make_table(workload, summary, base))
     console.print("In brackets: times the better hand-written form.")
+    machine, ratios = describe_machine(), find_ratios(results)
+    if any(len(row) > 1 for row in ratios.values()):
+        console.print("\nPellucid's step beside the others', times theirs:", style="bold")
+        console.print(ratio_table(ratios))
+    if options.results:
+        options.results.write_text(results_page(machine, ratios, results))
     if options.json:
-        options.json.write_text(json.dumps({"machine": describe_machine(), "imports": imports, "workloads": results}, indent=2) + "\n")
+        options.json.write_text(json.dumps({"machine": machine, "imports": imports, "workloads": results}, indent=2) + "\n")
     return 1 if failures else 0
 
 
@@ -76,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="processes for each workload and peer, 3 unless told")
     parser.add_argument("--quick", action="store_true", help="one round, shorter timings, and without the large data unless named")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements there")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="write the ratios there, with machine, versions and date, as Markdown")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = 0.3 if options.quick else 1.0
@@ -127,10 +137,78 @@ def make_table(workload: Workload, summary: dict[str, dict], base: dict[str, flo
     return table
 
 
+def find_ratios(results: dict[str, Rounds]) -> dict[str, dict[str, float]]:
+    """For each workload that Pellucid trained: µs of its step, and how many times that of each other one it is."""
+    ratios = {}
+    for name, rounds in results.items():
+        times = {peer: median(each, "step_us") for peer, each in rounds.items() if each}
+        if OURS not in times or WORKLOADS[name].base:
+            continue
+        by_hand = min((time for peer, time in times.items() if PEERS[peer].by_hand), default=None)
+        others = {"JAX by hand": by_hand, "Keras": times.get("keras"), "PyTorch": times.get("torch")}
+        ratios[name] = {"µs a step": times[OURS]} | {other: times[OURS] / time for other, time in others.items() if time}
+        memory = {peer: median(each, "peak_mb") for peer, each in rounds.items() if each}
+        if least := min((size for peer, size in memory.items() if PEERS[peer].by_hand), default=None):
+            ratios[name]["peak memory, JAX by hand"] = memory[OURS] / least
+    return ratios
+
+
+def ratio_rows(ratios: dict[str, dict[str, float]]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and the cells of each workload."""
+    headings = list(dict.fromkeys(key for row in ratios.values() for key in row))
+    cell = lambda key, row: "–" if key not in row else f"{row[key]:,.1f}" if key == headings[0] else f"{row[key]:.2f}"
+    return headings, [[name, *(cell(key, row) for key in headings)] for name, row in ratios.items()]
+
+
+def ratio_table(ratios: dict[str, dict[str, float]]) -> Table:
+    headings, rows = ratio_rows(ratios)
+    table = Table("workload")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def results_page(machine: dict, ratios: dict[str, dict[str, float]], results: dict[str, Rounds]) -> str:
+    """The table of ratios as a page."""
+    headings, rows = ratio_rows(ratios)
+    rounds = max((len(each) for peers in results.values() for each in peers.values()), default=0)
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    lines = [
+        "# The last results",
+        "",
+        "Pellucid's training step, and times that of the better of the two hand-written JAX forms, of Keras on JAX and of PyTorch (eager).",
+        "`make bench` writes this page; [README.md](README.md) says what is measured.",
+        "",
+        f"| workload | {' | '.join(headings)} |",
+        f"|---|{'---:|' * len(headings)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        f"{datetime.date.today()}; {machine['processor']}, {machine['cores']} cores; Python {machine['python']}, {packages}; "
+        f"medians of {rounds} round{'s' if rounds > 1 else ''}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def describe_machine() -> dict:
     packages = ("jax", "jaxlib", "keras", "pellucid", "numpy", "torch")
     installed = {package: version for package in packages if (version := find_version(package))}
-    return {"python": platform.python_version(), "platform": platform.platform(), "cores": os.cpu_count(), "packages": installed}
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": find_processor(),
+        "cores": os.cpu_count(),
+        "packages": installed,
+    }
+
+
+def find_processor() -> str:
+    """Its name, where the system tells it (Linux does in a file)."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def find_version(package: str) -> str | None:

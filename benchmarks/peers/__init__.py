@@ -32,5 +32,5 @@ PEERS = {
     "jax_step": Peer("jax", "benchmarks.peers.jax_by_hand", "StepTrainer", by_hand=True),
     "keras": Peer("keras", "benchmarks.peers.keras_api", "keras_trainer"),
     "pellucid": Peer("pellucid", "benchmarks.peers.keras_api", "pellucid_trainer"),
-    "torch": Peer("torch", "benchmarks.peers.torch_eager", "Trainer", models=("cnn", "gru", "transformer")),
+    "torch": Peer("torch", "benchmarks.peers.torch_eager", "Trainer", models=("wide_and_deep", "mlp", "cnn", "gru", "transformer")),
 }

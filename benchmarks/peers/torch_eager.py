@@ -4,6 +4,7 @@ A workload is added by an entry in ``MODELS`` and its name in ``models`` of the 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,21 +21,23 @@ class Model(NamedTuple):
         make: gives the module, its weights drawn from the distributions that the other peers have.
         loss: (module, inputs..., target) -> mean loss of a batch.
         arrays: brings the data into PyTorch's layout and types; done once, before training.
+        optimizer: of some parameters, with the settings that the Keras peers give to `compile`.
     """
 
     make: Callable[[], nn.Module]
     loss: Callable[..., Any]
     arrays: Callable[[Arrays], Arrays]
+    optimizer: Callable[[Any], torch.optim.Optimizer] = partial(torch.optim.Adam, lr=1e-3, eps=1e-7)
 
 
 class Trainer:
-    """Trains with Adam, as it has been in `compile` of the Keras peers."""
+    """Trains as PyTorch's users do, without its compiler."""
 
     def __init__(self, workload: Workload, data: Data):
         torch.manual_seed(SEED)
         self.model = MODELS[workload.model]
         self.module = self.model.make()
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=1e-3, eps=1e-7)
+        self.optimizer = self.model.optimizer(self.module.parameters())
         self.batch_size = workload.batch_size
         self.training, self.validation = ([torch.from_numpy(a) for a in self.model.arrays(part)] for part in data)
 
@@ -73,6 +76,27 @@ def as_keras_draws(module: nn.Module) -> nn.Module:
         else:
             nn.init.zeros_(parameter)
     return module
+
+
+class WideAndDeep(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(6, 30), nn.ReLU(), nn.Linear(30, 30), nn.ReLU())
+        self.main, self.aux = nn.Linear(35, 1), nn.Linear(30, 1)
+        as_keras_draws(self)
+
+    def forward(self, a: Any, b: Any) -> tuple[Any, Any]:
+        hidden = self.hidden(b)
+        return self.main(torch.cat([a, hidden], 1)), self.aux(hidden)
+
+
+def weighted_errors(module: nn.Module, a: Any, b: Any, target: Any) -> Any:
+    main, aux = module(a, b)
+    return 0.9 * nn.functional.mse_loss(main, target) + 0.1 * nn.functional.mse_loss(aux, target)
+
+
+def mlp() -> nn.Module:
+    return as_keras_draws(nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10)))
 
 
 def cnn() -> nn.Module:
@@ -145,12 +169,19 @@ def squared_error(module: nn.Module, x: Any, target: Any) -> Any:
 
 def channels_first(arrays: Arrays) -> Arrays:
     """Images with the channels before height and width, and labels as PyTorch takes them."""
-    x, labels = arrays
-    return np.ascontiguousarray(np.moveaxis(x, -1, 1)), labels.astype(np.int64)
+    x, labels = long_labels(arrays)
+    return np.ascontiguousarray(np.moveaxis(x, -1, 1)), labels
+
+
+def long_labels(arrays: Arrays) -> Arrays:
+    """Tokens and labels as PyTorch takes them."""
+    return tuple(a if a.dtype == np.float32 else a.astype(np.int64) for a in arrays)
 
 
 MODELS = {
+    "wide_and_deep": Model(WideAndDeep, weighted_errors, long_labels, partial(torch.optim.SGD, lr=0.01)),
+    "mlp": Model(mlp, crossentropy, long_labels),
     "cnn": Model(cnn, crossentropy, channels_first),
-    "gru": Model(Recurrent, squared_error, lambda arrays: arrays),
-    "transformer": Model(transformer, crossentropy, lambda arrays: tuple(a.astype(np.int64) for a in arrays)),
+    "gru": Model(Recurrent, squared_error, long_labels),
+    "transformer": Model(transformer, crossentropy, long_labels),
 }

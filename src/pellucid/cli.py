@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import numpy as np
 
 from pellucid.core.explain import cut_to_users_frames, filters_tracebacks
 from pellucid.errors import did_you_mean
@@ -25,6 +26,7 @@ from pellucid.training.machine import Machine
 from pellucid.utils.aliases import install_as_keras
 
 _ROWS = 32  # of a batch whose size is not said
+_BATCHES = 16  # that stand for those of a generator
 
 
 class _UsageError(Exception):
@@ -67,6 +69,11 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     for name, command, about in (
         ("run", run, "run a script that imports keras, with Pellucid in Keras's place"),
         ("explain", explain, "run a script, then print when and why `call` of each of its models ran"),
+        (
+            "profile",
+            profile,
+            "run a script, then measure where a step's time goes in each model that it fits, on the data of its first fit",
+        ),
     ):
         scripts = commands.add_parser(name, help=about, description=about)
         scripts.add_argument("script", help="the file")
@@ -119,6 +126,41 @@ def explain(options: argparse.Namespace) -> int:
         if not told and not failed:
             print("\nNo model ran.")
     return 0
+
+
+def profile(options: argparse.Namespace) -> int:
+    """``pellucid profile script.py``: where the time of a step goes, of each model that the script fits."""
+    fits: dict[Machine, tuple] = {}
+    told = lambda machine, x, source: fits.setdefault(machine, _data_again(x, source))
+    Machine.on_fit.append(told)
+    leaving = None
+    try:
+        _run_script(options.script, options.arguments)
+    except SystemExit as end:
+        if end.code:
+            raise
+        leaving = end
+    finally:
+        Machine.on_fit.remove(told)
+    if not fits:
+        raise _UsageError(f"{options.script!r} fitted no model, so that there is no step to measure; expected a script that calls fit.")
+    for machine, data in fits.items():
+        with _as_usage(ValueError, RuntimeError):  # such as run_eagerly=True
+            print(f"\n{machine.layer.profile(*data)}", flush=True)  # type: ignore[attr-defined]
+    if leaving is not None:
+        raise leaving
+    return 0
+
+
+def _data_again(x: Any, source: Any) -> tuple[Any, Any, int | None, Any]:
+    """What ``model.profile`` takes for what ``fit`` got. A generator's batches are gone then: its first one is taken often."""
+    if source.streams and not hasattr(x, "__next__"):
+        return x, None, None, None
+    sample = source.sample
+    if source.streams:
+        sample = jax.tree.map(lambda a: np.concatenate([np.asarray(a)] * _BATCHES), sample.tree())
+        return sample[0], sample[1], source.batch_size, sample[2]
+    return sample.x, sample.y, source.batch_size, sample.sample_weight
 
 
 def _run_script(script: str, arguments: list[str]) -> None:

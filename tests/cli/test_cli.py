@@ -119,6 +119,60 @@ def test_explain_tells_the_story_after_the_scripts_own_output(pellucid):
     assert done.stdout.startswith("arguments ['one', '--two']\n\n`call` of Net ran once.\n  1. In fit (script.py:")
 
 
+def test_profile_measures_the_model_that_a_script_fits_after_the_scripts_own_output(pellucid):
+    done = pellucid("profile", "script.py", "one", "--two")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("arguments ['one', '--two']\n\nNet on ")
+    assert "A step of training, 20 rows: " in done.stdout and "A step of prediction, 20 rows: " in done.stdout
+    assert " out (Dense) " in done.stdout and max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.slow
+def test_profile_of_a_script_that_fits_nothing_or_fails_is_told(pellucid):
+    done = pellucid("profile", "script.py", "idle")
+    assert done.returncode == 2 and "pellucid profile: 'script.py' fitted no model" in done.stderr
+    done = pellucid("profile", "script.py", "exit", "3")
+    assert done.returncode == 3 and "A step of" not in done.stdout
+    done = pellucid("profile", "script.py", "exit", "0")
+    assert done.returncode == 0 and "A step of training" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["Batches()", "iter([Batches()[0]] * 40), steps_per_epoch=40", "Batches(), validation_data=Batches()"])
+def test_profile_of_a_script_whose_data_iterate(pellucid, tmp_path, given):
+    (tmp_path / "streams.py").write_text(
+        f"""
+import keras, numpy as np
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 12
+    def __getitem__(self, index):
+        return np.ones((16, 3), "float32"), np.ones((16, 2), "float32")
+
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="only")])
+model.compile("sgd", "mse")
+model.fit({given}, verbose=0)
+"""
+    )
+    done = pellucid("profile", "streams.py")
+    assert done.returncode == 0 and "A step of training, 16 rows" in done.stdout and " only (Dense) " in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_profile_of_a_model_that_runs_eagerly_says_why_not(pellucid, tmp_path):
+    (tmp_path / "eager.py").write_text(
+        """
+import keras, numpy as np
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse", run_eagerly=True)
+model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+"""
+    )
+    done = pellucid("profile", "eager.py")
+    assert done.returncode == 2 and "compile(run_eagerly=True) computes operation by operation" in done.stderr
+
+
 def test_explain_tells_the_story_of_a_script_that_fails_and_shows_the_users_frames_only(pellucid):
     done = pellucid("explain", "script.py", "fail")
     assert done.returncode == 1 and STORY in done.stdout

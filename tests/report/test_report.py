@@ -56,7 +56,16 @@ class Net(pellucid.Model):
         return self.out(self.hidden(x))
 
 
-HEADINGS = ["When and why ", " ran", "Side effects", "The graph", "The last fit", "Where the time went", "The most work, for one row"]
+HEADINGS = [
+    "When and why ",
+    " ran",
+    "Side effects",
+    "The graph",
+    "The last fit",
+    "Where the time went",
+    "The time of a step",
+    "The most work, for one row",
+]
 
 
 def page_of(model, tmp_path):
@@ -95,6 +104,19 @@ def test_a_report_after_fit_tells_story_curves_times_work_and_effects_and_fetche
     assert list(phases) == ["capture", "compile", "data", "callbacks", "validation", "steps"] and all(v >= 0 for v in phases.values())
     assert phases["capture"] == pytest.approx(model.ledger[0].seconds)
     assert phases["compile"] == pytest.approx(sum(p.seconds for p in model.ledger.programs))
+
+
+@pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")
+def test_a_report_after_a_profile_has_its_tables(tmp_path):
+    model = Net()
+    model.compile(optimizer="sgd", loss="mse")
+    assert "Not measured yet" in "".join(page_of(model, tmp_path).text)
+    found = model.profile(normal(40, 3), normal(40, 1))
+    text = "".join(page_of(model, tmp_path).text)
+    for table in found.tables():
+        assert table["title"] in text and table["about"] in text and all(sentence in text for sentence in table["advice"])
+        assert all(cell in text for row in table["rows"] for cell in row)
+    assert "hidden (Dense)" in text and "Not measured yet" not in text
 
 
 @pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")

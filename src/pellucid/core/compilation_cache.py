@@ -140,6 +140,20 @@ def compiled(lowered: Any) -> tuple[Any, bool]:
     return lowered.compile(), getattr(_here, "found", 0) > before
 
 
+def compiled_by_name(lowered: Any) -> Any:
+    """XLA's executable of a lowered function, with its own names of scopes in the text.
+
+    Usually names are no part of the key, so that a kept program has those of the function for which it was compiled first.
+    """
+    setting = "jax_compilation_cache_include_metadata_in_key"
+    before = getattr(jax.config, setting)
+    jax.config.update(setting, True)
+    try:
+        return lowered.compile()
+    finally:
+        jax.config.update(setting, before)
+
+
 def install() -> None:
     """Keeps programs in the folder that the environment names, or in one among the user's caches."""
     told = os.environ.get(VARIABLE, "")

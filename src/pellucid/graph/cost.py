@@ -13,8 +13,8 @@ from pellucid.core.jax_compat import parts
 
 _MOVES = frozenset({  # equations that move or make data and compute nothing
     "broadcast_in_dim", "concatenate", "convert_element_type", "copy", "copy_p", "dim_as_value", "dynamic_slice",
-    "dynamic_update_slice", "gather", "iota", "mode", "name", "pad", "read_variable", "reshape", "rev", "scatter", "select_n",
-    "slice", "split", "squeeze", "stack", "stop_gradient", "tile", "transpose", "unstack",
+    "dynamic_update_slice", "gather", "iota", "mode", "name", "optimization_barrier", "pad", "read_variable", "reshape", "rev",
+    "scatter", "select_n", "slice", "split", "squeeze", "stack", "stop_gradient", "tile", "transpose", "unstack",
 })  # fmt: skip
 
 
@@ -40,6 +40,35 @@ def equation_cost(eqn: Any, sizes: dict[str, int]) -> Cost:
     return total
 
 
+def cost_by_scope(jaxpr: Any, sizes: dict[str, int], scope: str = "", times: int = 1) -> dict[str, float]:
+    """The floating-point operations of one run by the named scopes that equations were made in, each with its primitive at the end.
+
+    Args:
+        jaxpr: to count.
+        sizes: values of symbolic sizes.
+        scope: that all of it is in.
+        times: how often it runs.
+    """
+    found: dict[str, float] = {}
+    for eqn in parts(jaxpr).eqns:
+        here = f"{scope}/{jax_compat.scope(eqn)}".strip("/")
+        inside = _inside(eqn, sizes)
+        counts = [cost_by_scope(inner, sizes, here, times * turns) for inner, turns in inside]
+        if not inside:
+            counts = [{f"{here}/{eqn.primitive.name}": times * equation_cost(eqn, sizes).flops}]
+        for count in counts:
+            for name, flops in count.items():
+                found[name] = found.get(name, 0.0) + flops
+    return found
+
+
+def _inside(eqn: Any, sizes: dict[str, int]) -> list[tuple[Any, int]]:
+    """The jaxprs that an equation runs, and how often each turns."""
+    nested = jax_compat.nested_jaxprs(eqn)
+    length = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+    return [(inner, jax_compat.evaluate_size(length, sizes)) for inner in (nested[:1] if eqn.primitive.name == "cond" else nested)]
+
+
 def _add(total: Cost, jaxpr: Any, sizes: dict[str, int], times: int) -> None:
     for eqn in parts(jaxpr).eqns:
         _add_equation(total, eqn, sizes, times)
@@ -48,11 +77,10 @@ def _add(total: Cost, jaxpr: Any, sizes: dict[str, int], times: int) -> None:
 def _add_equation(total: Cost, eqn: Any, sizes: dict[str, int], times: int) -> None:
     name = eqn.primitive.name
     out = sum(_size(v, sizes) for v in eqn.outvars)
-    nested = jax_compat.nested_jaxprs(eqn)
-    if nested:
-        length = eqn.params.get("length", 1) if name == "scan" else 1
-        for inner in nested[:1] if name == "cond" else nested:
-            _add(total, inner, sizes, times * jax_compat.evaluate_size(length, sizes))
+    inside = _inside(eqn, sizes)
+    if inside:
+        for inner, turns in inside:
+            _add(total, inner, sizes, times * turns)
     elif name == "dot_general":
         (contracting, _), _ = eqn.params["dimension_numbers"]
         total.flops += times * 2.0 * out * math.prod(jax_compat.evaluate_size(eqn.invars[0].aval.shape[a], sizes) for a in contracting)

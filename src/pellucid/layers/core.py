@@ -11,6 +11,7 @@ from pellucid.core.jax_compat import open_shape
 from pellucid.core.layer import Layer
 from pellucid.errors import ShapeError
 from pellucid.layers.weights import add_weight, keep_options
+from pellucid.ops.products import product
 
 
 class Dense(Layer):
@@ -69,16 +70,13 @@ class Dense(Layer):
     def call(self, inputs: Any) -> Any:
         if not hasattr(inputs, "shape"):
             raise ShapeError(f"Dense {self.path!r} got a {type(inputs).__name__} of {len(inputs)}; expected one array.")
-        features, units = self.kernel.shape
+        features = self.kernel.shape[0]
         if inputs.shape[-1] != features:
             raise ShapeError(
                 f"Dense {self.path!r} has a kernel for {features} features and got inputs of shape {open_shape(inputs.shape)}."
             )
-        # two dimensions: a product with three is much slower to differentiate
-        y = inputs.reshape(-1, features) @ self.kernel.value if inputs.ndim > 2 else inputs @ self.kernel.value
-        if self.bias is not None:
-            y = y + self.bias.value
-        return self.activation(y.reshape(*inputs.shape[:-1], units) if inputs.ndim > 2 else y)
+        y = product(inputs, self.kernel.value)
+        return self.activation(y if self.bias is None else y + self.bias.value)
 
 
 class Identity(Layer):

@@ -210,7 +210,7 @@ class GlassBox(Configured):
         return settings.optimizer.state_size(self.trainable_weights)
 
     def report(self, path: str | os.PathLike = "report.html") -> str:
-        """Writes one page, which works offline: the story of ``call``, the graph, the curves and times of the last fit.
+        """Writes one page, which works offline: the story of ``call``, the graph, curves and times of the last fit, the last profile.
 
         Among the times, that of the validations is apart from that of the steps of training.
 
@@ -233,7 +233,9 @@ class GlassBox(Configured):
         drawing = "" if graph is None else graph._repr_html_()
         history = {} if self._machine.history is None else self._machine.history.history
         times = {} if phases is None else phases.seconds()
-        write_whole(path, report(type(self).__name__, self.ledger, graph, drawing, history, times))
+        profile = self._machine.profile
+        profiles = [] if profile is None else profile.tables()
+        write_whole(path, report(type(self).__name__, self.ledger, graph, drawing, history, times, profiles))
         return os.fspath(path)
 
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:

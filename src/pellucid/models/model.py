@@ -21,6 +21,7 @@ from pellucid.training.callbacks import Callback, History
 from pellucid.training.data import ArrayData, is_arrays
 from pellucid.training.own_step import specs_of
 from pellucid.training.preflight import Preflight, preflight
+from pellucid.training.profiling import Profile, profile
 
 
 class Model(Steps):
@@ -263,6 +264,40 @@ class Model(Steps):
             (56, 260.0)
         """
         return preflight(self._machine, x, batch_size, y)
+
+    @filtered
+    def profile(self, x: Any, y: Any = None, batch_size: int | None = None, sample_weight: Any = None) -> Profile:
+        """Measures where the time of a step of training goes, and of one of prediction: by layer, forward and gradient apart.
+
+        The steps run as in ``fit`` and ``predict``, in the same programs, some of them under JAX's profiler; weights, optimizer, seeds
+        and metrics are put back. Where ``fit`` has run before with such data, nothing is captured or compiled. Takes about a second,
+        or ten steps where they are long. See ``docs/profile.md`` for what the columns mean.
+
+        Args:
+            x: data as ``fit`` takes them. Of what iterates, batches are taken.
+            y: targets.
+            batch_size: rows of a step, 32 by default, where ``x`` is arrays.
+            sample_weight: as in ``fit``.
+
+        Returns:
+            Profile: ``print`` shows tables, ``to_dict()`` gives plain data. Before ``compile`` it has prediction only.
+
+        Raises:
+            DataError, ValueError: for data that do not fit; where ``run_eagerly=True``.
+            RuntimeError: where JAX's profiler is in use, or tells nothing on this device.
+
+        Example:
+            >>> import numpy as np, pellucid
+            >>> model = pellucid.Sequential([pellucid.Input((8,)), pellucid.layers.Dense(4, name="hidden")])
+            >>> model.compile("sgd", "mse")
+            >>> found = model.profile(np.ones((64, 8)), np.ones((64, 4)))
+            >>> [part.path for part in found.train.parts if part.kind]
+            ['hidden']
+            >>> parts = [part.forward.seconds + part.gradient.seconds for part in found.train.parts]
+            >>> abs(sum(parts) / found.train.seconds - 1) < 0.05
+            True
+        """
+        return profile(self._machine, x, y, batch_size, sample_weight)
 
     @filtered
     def submodel(self, outputs: Any, name: str | None = None) -> Submodel:

@@ -10,7 +10,6 @@ import numpy as np
 from jax.nn import (
     celu,
     elu,
-    gelu,
     glu,
     hard_sigmoid,
     hard_silu,
@@ -36,6 +35,7 @@ from pellucid.ops.attention import dot_product_attention
 from pellucid.ops.convolution import conv, conv_transpose, depthwise_conv, separable_conv
 from pellucid.ops.crossentropy import binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy
 from pellucid.ops.ctc import ctc_decode, ctc_loss
+from pellucid.ops.gelu import gelu
 from pellucid.ops.names import publish, refuse_sparse
 from pellucid.ops.normalization import batch_normalization, group_normalization, layer_normalization, moments, normalize, rms_normalization
 from pellucid.ops.pooling import adaptive_average_pool, adaptive_max_pool, average_pool, max_pool

@@ -5,7 +5,7 @@ Statistics are those of 32-bit floats at least: the squares of half precision ov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from pellucid import config
 from pellucid.core import dtypes
 from pellucid.core.checks import check_axes
+from pellucid.core.equation import equation
+from pellucid.core.forms import own_form
 from pellucid.errors import ShapeError
 from pellucid.ops.core import convert_to_tensor
 
@@ -127,14 +129,10 @@ def layer_normalization(
     """
     x, axes = dtypes.floating(convert_to_tensor(x)), check_axes("layer_normalization", axis, jnp.ndim(x))
     wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
-    mean, variance = moments(wide, axes, keepdims=True)
-    factor = jax.lax.rsqrt(variance + epsilon)
-    if gamma is not None:
-        factor = factor * _along(gamma, axes, wide)
     if rms_scaling:
-        return (wide * factor).astype(x.dtype)
-    shift = -mean * factor
-    return (wide * factor + (shift if beta is None else shift + _along(beta, axes, wide))).astype(x.dtype)
+        factor = jax.lax.rsqrt(wide.var(axes, keepdims=True) + epsilon)
+        return (wide * (factor if gamma is None else factor * _along(gamma, axes, wide))).astype(x.dtype)
+    return _scaled(standardized(wide, axes, epsilon), gamma, beta, lambda weights: _along(weights, axes, wide)).astype(x.dtype)
 
 
 def rms_normalization(x: Any, scale: Any = None, axis: Axes = -1, epsilon: float | None = None) -> jax.Array:
@@ -156,8 +154,8 @@ def rms_normalization(x: Any, scale: Any = None, axis: Axes = -1, epsilon: float
     """
     x, axes = jnp.atleast_1d(dtypes.floating(convert_to_tensor(x))), check_axes("rms_normalization", axis, max(jnp.ndim(x), 1))
     wide, epsilon = dtypes.wide(x), config.epsilon() if epsilon is None else epsilon
-    y = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axes, keepdims=True) + epsilon)
-    return (y if scale is None else y * _along(scale, axes, wide)).astype(x.dtype)
+    y = standardized(wide, axes, epsilon, centered=False)
+    return _scaled(y, scale, None, lambda weights: _along(weights, axes, wide)).astype(x.dtype)
 
 
 def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None, axis: int = -1, epsilon: float = 1e-3) -> jax.Array:
@@ -183,13 +181,61 @@ def group_normalization(x: Any, groups: int, gamma: Any = None, beta: Any = None
     (axis,) = check_axes("group_normalization", axis, x.ndim)
     wide = dtypes.wide(x)
     grouped = wide.reshape(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
-    mean, variance = moments(grouped, [i for i in range(1, grouped.ndim) if i != axis], keepdims=True)
-    factor = jax.lax.rsqrt(variance + epsilon)
+    y = standardized(grouped, tuple(i for i in range(1, grouped.ndim) if i != axis), epsilon)
     cut = lambda vector: _along(convert_to_tensor(vector).reshape(groups, -1), (axis, axis + 1), grouped)
-    if gamma is not None:
-        factor = factor * cut(gamma)
-    shift = -mean * factor if beta is None else cut(beta) - mean * factor
-    return (grouped * factor + shift).reshape(x.shape).astype(x.dtype)
+    return _scaled(y, gamma, beta, cut).reshape(x.shape).astype(x.dtype)
+
+
+@equation
+def standardized(x: jax.Array, axes: tuple[int, ...], epsilon: float, centered: bool = True) -> jax.Array:
+    """``(x - mean) / sqrt(variance + epsilon)``; not centered, ``x / sqrt(mean(x ** 2) + epsilon)``.
+
+    Args:
+        x: the array, of 32 bits at least.
+        axes: of the statistics.
+        epsilon: keeps the root away from zero.
+        centered: whether the mean is subtracted.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from pellucid.ops.normalization import standardized
+        >>> standardized(jnp.array([1.0, 7.0]), (0,), 0.0).tolist()
+        [-1.0, 1.0]
+    """
+    return (_standardized if own_form("standardized") else _plain)(x, axes, epsilon, centered)
+
+
+def _with_factor(x: jax.Array, axes: tuple[int, ...], epsilon: float, centered: bool) -> tuple[jax.Array, jax.Array]:
+    """What is standardized, and what it was multiplied with."""
+    x = x - x.mean(axes, keepdims=True) if centered else x
+    factor = jax.lax.rsqrt(jnp.mean(jnp.square(x), axes, keepdims=True) + epsilon)
+    return x * factor, factor
+
+
+def _plain(x: jax.Array, axes: tuple[int, ...], epsilon: float, centered: bool) -> jax.Array:
+    return _with_factor(x, axes, epsilon, centered)[0]
+
+
+_standardized = jax.custom_jvp(_plain, nondiff_argnums=(1, 2, 3))
+
+
+@_standardized.defjvp
+def _change(axes: tuple[int, ...], epsilon: float, centered: bool, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    """``dy = factor * (dx - mean(dx) - y * mean(y * dx))``, which is its own transposition: two sums and a pass.
+
+    The barrier makes of the gradient an array. Without, XLA on a CPU computes it again wherever it is used: in a sum of residuals that is
+    each layer before, all over. In a transformer of four blocks that took 8 of 150 ms on one core with jax 0.12, 24 of 160 with 0.10.2.
+    """
+    (x,), (dx,) = primals, tangents
+    y, factor = _with_factor(x, axes, epsilon, centered)
+    dx = jax.lax.optimization_barrier(dx)
+    mean = lambda a: a.mean(axes, keepdims=True)
+    return y, factor * (dx - y * mean(y * dx) - (mean(dx) if centered else 0))
+
+
+def _scaled(y: jax.Array, gamma: Any, beta: Any, along: Callable[[Any], jax.Array]) -> jax.Array:
+    y = y if gamma is None else y * along(gamma)
+    return y if beta is None else y + along(beta)
 
 
 def _along(weights: Any, axes: Sequence[int], x: jax.Array) -> jax.Array:

@@ -12,12 +12,18 @@ import numpy as np
 
 from pellucid.core import dtypes
 from pellucid.core.equation import equation
+from pellucid.core.forms import own_form
 from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
+from pellucid.ops.axis_windows import along_axes, in_passes, max_along, sum_along
 from pellucid.ops.core import convert_to_tensor
 from pellucid.ops.windows import check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_outer, with_something
 
 Sizes = int | Sequence[int]
+
+# Beyond these XLA's own form is the faster one on a CPU, or the compilation of so many slices takes longer than it gains.
+LONGEST_MAXIMUM = 32  # elements of a window along one axis
+MOST_OVERLAP = 8  # sums: windows that one element is in, along one axis
 
 
 def max_pool(
@@ -112,7 +118,10 @@ def _windows(where: str, inputs: Any, pool_size: Sizes, strides: Sizes | None, p
 
 @equation
 def max_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
-    """The one place of max pooling."""
+    """The one place of max pooling. On a CPU the maxima are taken along one axis after the other."""
+    passes = along_axes(inputs.shape, window, strides, padding) if own_form("max_of_windows") else None
+    if passes is not None and dtypes.is_float(inputs.dtype) and max(window) <= LONGEST_MAXIMUM:
+        return with_something(inputs, in_passes(max_along, inputs, passes))
     lowest = -np.inf if dtypes.is_float(inputs.dtype) else np.iinfo(inputs.dtype).min
     outputs = jax.lax.reduce_window(inputs, np.array(lowest, inputs.dtype), jax.lax.max, window, strides, padding)
     return with_something(inputs, outputs)
@@ -120,9 +129,12 @@ def max_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> 
 
 @equation
 def mean_of_windows(inputs: Any, window: tuple, strides: tuple, padding: str) -> jax.Array:
-    """The one place of average pooling."""
+    """The one place of average pooling. On a CPU the sums are taken along one axis after the other."""
 
     def sums(x: Any) -> jax.Array:
+        passes = along_axes(x.shape, window, strides, padding) if own_form("mean_of_windows") else None
+        if passes is not None and all(w.blocks <= MOST_OVERLAP for w in passes):
+            return with_something(x, in_passes(sum_along, x, passes))
         outputs = jax.lax.reduce_window(x, np.array(0, x.dtype), jax.lax.add, window, strides, padding)
         return with_something(x, outputs)
 

@@ -13,7 +13,7 @@ from pellucid.core import naming
 from pellucid.core.serialization import deserialize_keras_object, serialize_keras_object
 from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients
-from pellucid.optimizers.optimizer import BesideDecay, CommonArgs, Optimizer, registry
+from pellucid.optimizers.optimizer import BesideDecay, CommonArgs, Optimizer, in_its_scope, registry
 from pellucid.optimizers.slots import assign_all, make_slot
 
 
@@ -76,6 +76,7 @@ class LossScaleOptimizer(Optimizer):
         """The loss that is to be differentiated: times the present scale."""
         return loss * self.dynamic_scale.value
 
+    @in_its_scope
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
         """Changes variables by the gradients of a scaled loss, or leaves the step out where one of them is not finite.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,7 +20,18 @@ from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients, schedules
 from pellucid.optimizers.slots import Slots, State, assign_all, copy_of, make_slot, size_of
 
-registry = Registry("optimizer", "pellucid.optimizers")
+registry = Registry("optimizer", home="pellucid.optimizers")
+
+
+def in_its_scope(apply: Callable) -> Callable:
+    """What an optimizer computes has its name in profiles and errors."""
+
+    @functools.wraps(apply)
+    def scoped(self: Any, *args: Any, **kwargs: Any) -> None:
+        with jax.named_scope(f"optimizer:{self.name}"):
+            apply(self, *args, **kwargs)
+
+    return scoped
 
 
 class BesideDecay(TypedDict, total=False):
@@ -255,6 +268,7 @@ class Optimizer:
 
     # ---- A step ----
 
+    @in_its_scope
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
         """Changes variables by their gradients, in the given order.
 

@@ -80,6 +80,8 @@ def fit(
         orders = _Orders() if shuffle else None
         source = source_of(x, y, sample_weight, "fit", batch_size, steps_per_epoch, orders, training=True, weigh=weigh)
         sources.callback(source.close)
+        for told in Machine.on_fit:
+            told(machine, x, source)
         tested = None
         if validation_data is not None:  # looked at first: lengths that only they have are open in the capture
             tested = _validation(validation_data, validation_batch_size or batch_size, validation_steps)

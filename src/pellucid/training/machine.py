@@ -8,7 +8,7 @@ import itertools
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -44,6 +44,9 @@ class Machine:
     """
 
     witnesses: ClassVar[list[list[Machine]]] = []  # lists that keep each machine that is made, for the command line
+    on_fit: ClassVar[
+        list[Callable[[Machine, Any, Any], object]]
+    ] = []  # told of each fit: what it was given as x, and its source of batches
 
     def __init__(self, layer: Layer):
         for made in Machine.witnesses:
@@ -55,6 +58,7 @@ class Machine:
         self.history: Any = None
         self.parts: LastUsed[tuple[Graph, tuple[str, ...]], Any] = LastUsed(KEPT)  # models of inner values, with their programs
         self.phases: Phases | None = None  # of the last fit
+        self.profile: Any = None  # the last one
         self.loss_mean: Metric | None = None  # of steps of the user's own
         self.objective: Objective | None = None  # the newest losses and metrics: for the outputs and targets that were new last
         self._programs: LastUsed[Any, Program] = LastUsed(PROGRAMS, self._drop)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import signal
 import threading
 import time
@@ -100,7 +101,8 @@ class Program:
         self.recycles = check is not None and not self.calls_back and not self.packs
         self._keeps = self.calls_back or self.recycles
         donated = (0,) if self.recycles else () if self._keeps else (1,)
-        self._jitted = jax.jit(self._pure, donate_argnums=donated, keep_unused=self.recycles)
+        self._options: dict[str, Any] = {"donate_argnums": donated, "keep_unused": self.recycles}
+        self._jitted = jax.jit(self._pure, **self._options)
         self._compiled: Any = None
         self._lock = threading.Lock()
         self.entry: Any = None  # of the ledger
@@ -114,10 +116,11 @@ class Program:
     def step_inputs(self, arrays: list, i: Any, rows: Any) -> list[Any]:
         """The inputs of one step of a block: its arrays of a batch, the mask of real rows, and their number."""
         size = self.form.batch_size
-        batch = arrays if self.form.capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
-        start = i * size
-        mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
-        return [*batch, mask, jnp.clip(rows - start, 0, size).astype("float32")]
+        with jax.named_scope("data:batch"):  # profiles name it
+            batch = arrays if self.form.capacity == 1 else [lax.dynamic_slice_in_dim(a, i * size, size) for a in arrays]
+            start = i * size
+            mask = (jnp.arange(size, dtype="int32") + start < rows).astype("float32")
+            return [*batch, mask, jnp.clip(rows - start, 0, size).astype("float32")]
 
     def _pure(self, spare: list, written: list, read: list, arrays: list, first: Any, steps: Any, rows: Any) -> tuple[list, Any]:
         fixed = dict(zip(self.reads, read, strict=True))
@@ -143,22 +146,26 @@ class Program:
                 if self.gives_last:
                     return written, outputs, told
                 outputs = () if self.results else outputs
-                return written, jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs), told
+                with jax.named_scope("data:outputs"):
+                    buffers = jax.tree.map(lambda b, o: lax.dynamic_update_slice_in_dim(b, o, i * size, 0), buffers, outputs)
+                return written, buffers, told
 
             written, outputs, told = lax.fori_loop(first, first + steps, turn, (written, buffers, told))
         else:
             written, (outputs, told) = one(first, written)
             told = jax.tree.map(lambda o: o[None], told)
         after = {**fixed, **dict(zip(self.writes, written, strict=True))}
-        more = [] if self.check is None else [self.check(before, after)]
+        with jax.named_scope("check:finite"):
+            more = [] if self.check is None else [self.check(before, after)]
         if self.gives_last:
             self.log_names = list(outputs)
             outputs = _packed(list(outputs.values()), more)
         elif self.results is not None:
-            with Frame(after):
+            with Frame(after), jax.named_scope("metric:results"):
                 outputs = _packed(self.results.run(), more)
         if self.packs:
-            outputs = (*outputs, _joined([before[v] for v in self.writes]))
+            with jax.named_scope("check:before"):
+                outputs = (*outputs, _joined([before[v] for v in self.writes]))
         if self.form.told:
             outputs = (*outputs, told)
         return written, outputs
@@ -205,6 +212,24 @@ class Program:
         own, read = [v.array for v in self.writes], [v.array for v in self.reads]
         self._compile(own if self.recycles else [], own, read, arrays, np.int32(0), np.int32(1), np.int32(self.form.batch_size))
         return self._compiled
+
+    def text(self, arrays: list) -> str:
+        """XLA's text of the compiled program for a block of such arrays, with the scopes of this model.
+
+        A program that was kept by an earlier run has those of the model that it was compiled for first: then it is compiled again.
+        """
+        found: str = self._compiled.as_text()
+        if self.entry is not None and not self.entry.from_cache and not jax.config.jax_compilation_cache_dir:
+            return found
+        own, read = [v.array for v in self.writes], [v.array for v in self.reads]
+        numbers = np.int32(0), np.int32(1), np.int32(self.form.batch_size)
+
+        @functools.wraps(self._pure)  # JAX remembers what it compiled for the function itself
+        def pure(*args: Any) -> Any:
+            return self._pure(*args)
+
+        lowered = jax.jit(pure, **self._options).lower(own if self.recycles else [], own, read, arrays, *numbers)
+        return compilation_cache.compiled_by_name(lowered).as_text()
 
     def _compile(self, *args: Any) -> None:
         with self._lock:  # several threads may predict at once

@@ -46,14 +46,15 @@ def train_step(
             return optimizer.scale_loss(total), (outputs, parts)
 
         (_, (outputs, parts)), grads = value_and_grad(loss_of_weights, variables, has_aux=True)()
-        with jax.named_scope(f"optimizer:{optimizer.name}"):
-            optimizer.apply(grads, variables)
-            if statistics:  # a step that is left out leaves them, too: what overflowed would stay in them
+        optimizer.apply(grads, variables)
+        if statistics:  # a step that is left out leaves them, too: what overflowed would stay in them
+            with jax.named_scope(f"optimizer:{optimizer.name}"):
                 finite = optimizer.check_finite(grads)  # type: ignore[attr-defined]
                 for v, old in zip(statistics, before, strict=True):
                     v.assign(jnp.where(finite, v.value, old))
-        objective.tracker.update(parts, count)
-        objective.update_metrics(y, outputs, sample_weight, rows)
+        with jax.named_scope("metric:update"):
+            objective.tracker.update(parts, count)
+            objective.update_metrics(y, outputs, sample_weight, rows)
         return {}
 
     return step
@@ -66,8 +67,9 @@ def test_step(forward: Forward, objective: Objective) -> Callable:
         x, y, sample_weight = batch
         outputs, added = forward(x)
         _, parts = objective.loss(y, outputs, sample_weight, rows, added)
-        objective.tracker.update(parts, count)
-        objective.update_metrics(y, outputs, sample_weight, rows)
+        with jax.named_scope("metric:update"):
+            objective.tracker.update(parts, count)
+            objective.update_metrics(y, outputs, sample_weight, rows)
         return {}
 
     return step

@@ -1,4 +1,4 @@
-"""The page of ``model.report()``: the story of ``call``, the graph, the curves, the time, the slowest layers, the warnings."""
+"""The page of ``model.report()``: the story of ``call``, the graph, the curves, the time, the profile, the most work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 _SLOWEST = 10  # rows of a table
 
 
-def report(name: str, ledger: Ledger, graph: Graph | None, drawing: str, history: dict[str, list[float]], phases: dict[str, float]) -> str:
+def report(
+    name: str,
+    ledger: Ledger,
+    graph: Graph | None,
+    drawing: str,
+    history: dict[str, list[float]],
+    phases: dict[str, float],
+    profiles: Sequence[dict[str, Any]] = (),
+) -> str:
     """One HTML page that works offline.
 
     Args:
@@ -25,6 +33,7 @@ def report(name: str, ledger: Ledger, graph: Graph | None, drawing: str, history
         drawing: HTML that shows the graph.
         history: values by name of loss or metric, one an epoch.
         phases: seconds of the last ``fit`` by phase.
+        profiles: tables of the last ``profile``: "title", "columns", "rows", "about", "advice".
     """
     effects = list(dict.fromkeys(str(effect) for run in ledger for effect in run.effects))
     sections = [
@@ -33,6 +42,7 @@ def report(name: str, ledger: Ledger, graph: Graph | None, drawing: str, history
         ("The graph", drawing or "<p>Nothing was captured yet: build the model, or fit it.</p>"),
         ("The last fit", _curves(history) if history else "<p>The model was not fitted yet.</p>"),
         ("Where the time went", _bars(phases, "s", 2) if phases else "<p>The model was not fitted yet.</p>"),
+        ("The time of a step", "".join(map(_profile, profiles)) or "<p>Not measured yet: <code>model.profile(x, y)</code> does.</p>"),
         ("The most work, for one row", _work(graph) if graph is not None else "<p>Nothing was captured yet.</p>"),
     ]
     body = "\n".join(f"<section><h2>{title}</h2>\n{content}\n</section>" for title, content in sections)
@@ -121,6 +131,22 @@ def _bars(values: dict[str, float], unit: str, digits: int) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
+def _profile(given: dict[str, Any]) -> str:
+    """Where the time of a step goes."""
+    head = "".join(f"<th{' class=number' * (i > 0)}>{html.escape(c)}</th>" for i, c in enumerate(given["columns"]))
+    body = "".join(
+        f'<tr><th class="name">{html.escape(name)}</th>'
+        + "".join(f'<td class="number">{html.escape(cell)}</td>' for cell in cells)
+        + "</tr>"
+        for name, *cells in given["rows"]
+    )
+    told = "".join(f"<li>{html.escape(text)}</li>" for text in given["advice"])
+    return (
+        f"<h3>{html.escape(given['title'])}</h3><table><tr>{head}</tr>{body}</table>"
+        f"<p>{html.escape(given['about'])} The slowest parts:</p><ol>{told}</ol>"
+    )
+
+
 def _work(graph: Graph) -> str:
     """The nodes that hold no others, by FLOPs, with the bytes of their outputs."""
     inner = {n.parent for n in graph.nodes}
@@ -149,7 +175,7 @@ h1 { font-size: 1.8rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; border-
 pre { white-space: pre-wrap; font: 13px/1.5 ui-monospace, monospace; margin: 0; } pre span { display: block; }
 code { font-family: ui-monospace, monospace; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .2rem .9rem .2rem 0; font-variant-numeric: tabular-nums; }
-th { font-weight: 500; } td.number { text-align: right; }
+th { font-weight: 500; } .number { text-align: right; } th.name { white-space: pre; } h3 { font-size: 1rem; font-weight: 500; }
 td.bar { width: 20rem; } td.bar i { display: block; height: .7rem; background: var(--one); border-radius: 2px; }
 .curves { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } figcaption { color: var(--soft); }
 svg { width: 370px; max-width: 100%; } svg text { font-size: 11px; fill: var(--soft); } .axis { fill: none; stroke: var(--line); }

@@ -135,20 +135,33 @@ def _patterns(layer_range: Any) -> list[re.Pattern]:
 
 
 def _table(title: str, rows: Iterable[_Row], width: int, show_trainable: bool, flops: bool) -> str:
+    columns = [("Layer (type)", "left"), ("Output shape", "left"), ("Connected to", "left"), ("Param #", "right"), ("FLOPs", "right")]
+    columns.append(("Trainable", "left"))
+    shown = [True, True, True, True, flops, show_trainable]
+    cut = lambda values: [value for value, show in zip(values, shown, strict=True) if show]
+    return table_text(title, cut(columns), [cut(row) for row in rows], width)
+
+
+def table_text(title: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], width: int, close: bool = False) -> str:
+    """A table as plain text.
+
+    Args:
+        title: above it.
+        columns: heading and side ("left" or "right") of each.
+        rows: a text for each column.
+        width: in characters, at most.
+        close: whether the columns are close to each other.
+    """
     # rich is imported when the first table is drawn: it would be a tenth of the time of `import pellucid`
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    columns = [("Layer (type)", "left"), ("Output shape", "left"), ("Connected to", "left"), ("Param #", "right"), ("FLOPs", "right")]
-    columns.append(("Trainable", "left"))
-    shown = [True, True, True, True, flops, show_trainable]
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for (column, justify), show in zip(columns, shown, strict=True):
-        if show:
-            table.add_column(column, justify=justify, overflow="fold", no_wrap=justify == "right")  # type: ignore[arg-type]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=close)
+    for column, justify in columns:
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=justify == "right")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(cell for cell, show in zip(row, shown, strict=True) if show))
+        table.add_row(*row)
     out = io.StringIO()
     Console(file=out, width=width, color_system=None, legacy_windows=False, emoji=False, markup=False, highlight=False).print(table)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip()

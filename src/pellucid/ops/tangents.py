@@ -1,0 +1,27 @@
+"""Changes of the inputs of a function that has a derivative of its own, some of which do not change at all.
+
+Such a function is a ``jax.custom_jvp`` with ``symbolic_zeros=True``: reverse mode is the transposition of its tangent's formula, and
+forward mode, second derivatives and ``vmap`` go on working. What does not change costs nothing: no product with zeros is made.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+
+def moving(change: Any) -> bool:
+    """Whether an input changes."""
+    return not isinstance(change, SymbolicZero)
+
+
+def total(value: jax.Array, *terms: Sequence[jax.Array]) -> jax.Array:
+    """The sum of the terms that there are, each a list of one or none; zeros like the value where there is none."""
+    found = [term for part in terms for term in part]
+    return functools.reduce(operator.add, found) if found else jnp.zeros_like(value)

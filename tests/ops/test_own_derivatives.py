@@ -1,0 +1,63 @@
+"""Functions with a derivative of their own: it is that of the plain formula, of every kind."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pellucid import ops
+from pellucid.core import forms
+from tests.ops.own_forms import check_derivatives
+
+NORMAL = np.random.default_rng(0).normal
+X = jnp.asarray(NORMAL(size=(6, 8)) * 2, "float32")
+WEIGHTS = [jnp.asarray(NORMAL(size=8), "float32") for _ in range(2)]
+
+
+def by_hand(x, axis, gamma=1.0, beta=0.0, centered=True):
+    x = x - jnp.mean(x, axis, keepdims=True) if centered else x
+    return gamma * x / jnp.sqrt(jnp.mean(x**2, axis, keepdims=True) + 0.01) + beta
+
+
+OWN = {
+    "gelu": (lambda x: ops.gelu(x, approximate=False), lambda x: x * jax.scipy.stats.norm.cdf(x), (X,)),
+    "layer_normalization": (
+        lambda x, g, b: ops.layer_normalization(x, g, b, epsilon=0.01),
+        lambda x, g, b: by_hand(x, -1, g, b),
+        (X, *WEIGHTS),
+    ),
+    "of two axes": (lambda x: ops.layer_normalization(x, axis=(0, 1), epsilon=0.01), lambda x: by_hand(x, (0, 1)), (X,)),
+    "rms_normalization": (
+        lambda x, g: ops.rms_normalization(x, g, epsilon=0.01),
+        lambda x, g: by_hand(x, -1, g, centered=False),
+        (X, WEIGHTS[0]),
+    ),
+    "group_normalization": (
+        lambda x, g, b: ops.group_normalization(x, 2, g, b, epsilon=0.01),
+        lambda x, g, b: by_hand(x.reshape(6, 2, 4), -1).reshape(6, 8) * g + b,
+        (X, *WEIGHTS),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_derivatives_are_those_of_the_formula(name):
+    own, formula, args = OWN[name]
+    check_derivatives(own, formula, *args)
+
+
+@pytest.mark.parametrize("function", ["gelu", "standardized"])
+def test_other_devices_take_the_plain_form(function, monkeypatch):
+    own, _, args = OWN["layer_normalization" if function == "standardized" else function]
+    made = lambda: str(jax.make_jaxpr(jax.grad(lambda *a: own(*a).sum()))(*args))
+    assert "barrier" in made()
+    monkeypatch.setitem(forms.FASTER_ON, function, frozenset())
+    assert "barrier" not in made()
+
+
+def test_gelu_is_exact_to_the_rounding_of_its_input():
+    x = jnp.linspace(-12, 12, 100_001)
+    error = np.abs(np.asarray(ops.gelu(x, approximate=False)) - np.asarray(jax.nn.gelu(x, approximate=False)))
+    assert np.max(error / np.maximum(np.abs(x), 1e-3)) < 2**-22
+    far = jnp.asarray([-jnp.inf, -1e30, 1e30, jnp.inf, jnp.nan])
+    np.testing.assert_array_equal(jax.grad(lambda x: ops.gelu(x, approximate=False).sum())(far[1:3]), [0, 1])
