@@ -54,7 +54,7 @@ format:
 	$(IN) test -m ruff format .
 
 # Every process compiles for itself.
-bench: export PELLUCID_COMPILATION_CACHE = off
+bench bench-layers: export PELLUCID_COMPILATION_CACHE = off
 
 bench:
 	$(IN) test -m benchmarks --results benchmarks/RESULTS.md

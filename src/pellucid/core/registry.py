@@ -15,11 +15,11 @@ class Registry:
 
     Args:
         kind: the word for error messages.
-        home: the package that enters the library's own objects. It is imported when something is looked up.
         make: turns an entry into what ``get`` returns, for example by calling a class.
+        home: the package that enters the library's own objects. It is imported when something is looked up.
     """
 
-    def __init__(self, kind: str, home: str, make: Callable[[Any], Any] = lambda entry: entry):
+    def __init__(self, kind: str, make: Callable[[Any], Any] = lambda entry: entry, home: str = "pellucid"):
         self.kind, self.home, self.make = kind, home, make
         self._entries: dict[str, Any] = {}
 
@@ -83,7 +83,7 @@ def _made(entry: Any) -> Any:
     return entry() if isinstance(entry, type) else entry
 
 
-initializers = Registry("initializer", "pellucid.initializers", _made)
-activations = Registry("activation", "pellucid.activations")
-regularizers = Registry("regularizer", "pellucid.regularizers", _made)
-constraints = Registry("constraint", "pellucid.constraints", _made)
+initializers = Registry("initializer", _made, "pellucid.initializers")
+activations = Registry("activation", home="pellucid.activations")
+regularizers = Registry("regularizer", _made, "pellucid.regularizers")
+constraints = Registry("constraint", _made, "pellucid.constraints")

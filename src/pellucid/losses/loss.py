@@ -18,7 +18,7 @@ from pellucid.errors import did_you_mean
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none")
 
-registry = Registry("loss", "pellucid.losses")
+registry = Registry("loss", home="pellucid.losses")
 
 
 class Loss:

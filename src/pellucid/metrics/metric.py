@@ -12,7 +12,7 @@ from pellucid.core import dtypes, frame, naming, registry, serialization
 from pellucid.core.registry import Registry
 from pellucid.core.variable import Variable
 
-metrics = Registry("metric", "pellucid.metrics")
+metrics = Registry("metric", home="pellucid.metrics")
 
 
 def entered(*aliases: str) -> Any:

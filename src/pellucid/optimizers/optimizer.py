@@ -20,7 +20,7 @@ from pellucid.core.variable import Variable
 from pellucid.optimizers import gradients, schedules
 from pellucid.optimizers.slots import Slots, State, assign_all, copy_of, make_slot, size_of
 
-registry = Registry("optimizer", "pellucid.optimizers")
+registry = Registry("optimizer", home="pellucid.optimizers")
 
 
 def in_its_scope(apply: Callable) -> Callable:

@@ -15,7 +15,7 @@ from pellucid.core.registry import Registry
 from pellucid.core.serialization import CustomObjectScope, serialize_keras_object
 from pellucid.optimizers.gradients import check_range
 
-registry = Registry("learning rate schedule", "pellucid.optimizers.schedules")
+registry = Registry("learning rate schedule", home="pellucid.optimizers.schedules")
 
 
 class LearningRateSchedule:
