@@ -16,6 +16,7 @@ FASTER_ON: dict[str, frozenset[str]] = {
     "mean_of_windows": frozenset({"cpu"}),
     "product": frozenset({"cpu"}),
     "standardized": frozenset({"cpu"}),
+    "scan": frozenset({"cpu"}),  # of the steps of recurrent layers
 }
 
 
