@@ -156,7 +156,7 @@ def _powers(query: jax.Array, key: jax.Array, mask: Any, first: int | None) -> t
     """(exp(scores), one over their sums, where there is a score at all). The weights of attention are the product of the first two."""
     scores = jnp.einsum(_SCORES, query, key)
     if first is not None:
-        causal = causal_mask(*scores.shape[2:], first)
+        causal = causal_mask(scores.shape[2], scores.shape[3], first)
         mask = causal if mask is None else jnp.logical_and(mask, causal)
     scores = _without_masked(scores, mask)
     powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))  # the result does not depend on the largest
