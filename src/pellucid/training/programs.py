@@ -134,7 +134,8 @@ class Program:
                 return [frame.values[v] for v in self.writes], (outputs, told)
 
         if self.form.loop:
-            made, told = jax.eval_shape(one, np.int32(0), written)[1]
+            made = jax.tree.unflatten(self.step.tree, self.step.output_types)
+            told = jax.eval_shape(self._as_told, made) if self.form.told else ()
             room = () if self.gives_last else (capacity * size,)
             buffers = jax.tree.map(lambda o: jnp.zeros((*room, *o.shape[len(room) :]), o.dtype), () if self.results else made)
             told = jax.tree.map(lambda o: jnp.zeros((capacity, *o.shape), o.dtype), told)
