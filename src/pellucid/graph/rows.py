@@ -145,7 +145,7 @@ def _check(eqn: Any, training: bool, derivatives: bool) -> None:
     if derivatives and name in ("custom_jvp_call", "custom_vjp_call"):
         for jaxpr in jax_compat.derivative_jaxprs(eqn):  # a row's gradient must not reach another row either
             _walk(jaxpr, training, derivatives=False)
-    if name in NESTING:
+    if name in NESTING and eqn.params.get("name") not in APART:
         for jaxpr in nested:
             _walk(jaxpr, training, derivatives)
     if rule is not None or name in NESTING:
@@ -175,6 +175,7 @@ NESTING = {
     "while",
     "scan",
 }
+APART = {"rows_apart"}  # functions of the library's under jit that fold the rows into another axis and take them out again
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:

@@ -93,7 +93,7 @@ class Cell(Layer):
         """The cell along time, as one function of arrays."""
         function, options = type(self).sequence, self._options()
         if any(callable(value) and not is_library_function(value) for value in options.values()):  # it may read variables
-            function, loop = function.__wrapped__, {**loop, "scan": control.scan}  # type: ignore[attr-defined]
+            function, loop = function.__wrapped__, {**loop, "scan": control.scan_steps}  # type: ignore[attr-defined]
         return function(sequences, states, *self._arrays(), mask, self.factors(sequences.shape[0], training), **options, **loop)
 
     def _arrays(self) -> tuple:

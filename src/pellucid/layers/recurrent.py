@@ -221,7 +221,7 @@ class RNN(Layer):
         step = _calling(self.cell)
         with drawn_once(self.cell, sequences.shape[0], training):
             before = None if mask is None else self._output_before(states)
-            return recurrent.over_time(step, sequences, states, mask, before, scan=control.scan, **loop)
+            return recurrent.over_time(step, sequences, states, mask, before, scan=control.scan_steps, **loop)
 
     def _output_before(self, states: list) -> Any:
         """What the output is before the first step: the (last cell's) first state where that may be it, else zeros."""

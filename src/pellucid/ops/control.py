@@ -12,8 +12,10 @@ import jax
 import numpy as np
 
 from pellucid.core import frame, jax_compat
+from pellucid.core.forms import own_form
 from pellucid.core.mode import TrainingFlag, by_training
 from pellucid.core.variable import Variable
+from pellucid.ops import loops
 from pellucid.ops.core import convert_to_tensor
 
 
@@ -69,6 +71,16 @@ def scan(f: Callable, init: Any, xs: Any = None, length: int | None = None, reve
         (last carry, all ``y`` stacked)
     """
     return frame.loop(lambda start, body, _: jax.lax.scan(body, start, xs, length, reverse, unroll), f, init, xs)
+
+
+def scan_steps(f: Callable, init: Any, xs: Any, reverse: bool = False, unroll: int = 1) -> tuple[Any, Any]:
+    """``scan`` of the steps of a recurrent layer; where they assign nothing, in the form of ``loops`` if that is faster."""
+
+    def run(start: tuple, body: Callable, _: Callable) -> tuple:
+        form = loops.scan if own_form("scan") and not start[1] else jax.lax.scan
+        return form(body, start, xs, reverse=reverse, unroll=unroll)
+
+    return frame.loop(run, f, init, xs)
 
 
 def while_loop(cond: Callable, body: Callable, loop_vars: Any, maximum_iterations: int | None = None) -> Any:

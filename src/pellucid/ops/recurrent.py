@@ -12,9 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pellucid.core import jax_compat
 from pellucid.core.equation import equation
+from pellucid.core.forms import own_form
 from pellucid.errors import ShapeError
-from pellucid.ops import convolution
+from pellucid.ops import convolution, loops
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Sequences = tuple[Any, Any, Any]  # last output, all outputs or None, last states
@@ -31,7 +33,7 @@ def over_time(
     go_backwards: bool = False,
     unroll: bool = False,
     zero_output_for_mask: bool = False,
-    scan: Callable = jax.lax.scan,
+    scan: Callable | None = None,
 ) -> Sequences:
     """``output, states = step(x, states)`` along the second axis of the inputs, step after step.
 
@@ -47,7 +49,7 @@ def over_time(
         go_backwards: begin with the last step. Outputs are then in the order in which they are computed.
         unroll: compile the steps one after the other, instead of a loop: faster to run and slower to compile.
         zero_output_for_mask: give zeros where the mask is False, instead of the output before.
-        scan: the loop; ``pellucid.ops.scan`` carries what the step assigns.
+        scan: the loop; that of a step that may assign variables is ``control.scan_steps``.
 
     Returns:
         (last output, all outputs (batch, time, ...) or None, last states)
@@ -75,6 +77,8 @@ def over_time(
         return (states, given if repeats else None), (given if wanted else None)
 
     slices = (jax.tree.map(_time_first, inputs), kept)
+    sizes_known = not any(isinstance(size, jax_compat.SymbolicSize) for x in jax.tree.leaves(inputs) for size in x.shape)
+    scan = scan or (loops.scan if own_form("scan") and sizes_known else jax.lax.scan)
     (states, _), outputs = scan(turn, (states, first_output if repeats else None), slices, reverse=go_backwards, unroll=unroll or 1)
     if outputs is None:
         return jax.tree.leaves(states)[0], None, states
@@ -171,20 +175,19 @@ def _gru(
     gates, candidate = recurrent_kernel[:, : 2 * units], recurrent_kernel[:, 2 * units :]
     for_gates, for_candidate = (of_states, of_states) if of_states is None else (of_states[:2], of_states[2])
 
-    def after(x: Any, h: Any) -> tuple:
+    def after(x_z: Any, x_r: Any, h: Any) -> tuple:
         inner = _of_state(h, recurrent_kernel, of_states)
-        inner = inner if recurrent_bias is None else inner + recurrent_bias
-        z, r = jnp.split(recurrent_activation(x[:, : 2 * units] + inner[:, : 2 * units]), 2, axis=1)
-        return z, r * inner[:, 2 * units :]
+        inner_z, inner_r, inner_c = jnp.split(inner if recurrent_bias is None else inner + recurrent_bias, 3, axis=1)
+        return recurrent_activation(x_z + inner_z), recurrent_activation(x_r + inner_r) * inner_c
 
-    def before(x: Any, h: Any) -> tuple:
-        z, r = jnp.split(recurrent_activation(x[:, : 2 * units] + _of_state(h, gates, for_gates)), 2, axis=1)
-        return z, _of_state(r * h, candidate, for_candidate)
+    def before(x_z: Any, x_r: Any, h: Any) -> tuple:
+        inner_z, inner_r = jnp.split(_of_state(h, gates, for_gates), 2, axis=1)
+        return recurrent_activation(x_z + inner_z), _of_state(recurrent_activation(x_r + inner_r) * h, candidate, for_candidate)
 
     def step(x: Any, states: list) -> tuple:
-        (h,) = states
-        z, inner = (after if reset_after else before)(x, h)
-        return None, [z * h + (1 - z) * activation(x[:, 2 * units :] + inner)]
+        (h,), (x_z, x_r, x_c) = states, jnp.split(x, 3, axis=1)  # splits: the gradient of a slice is padded, four times slower
+        z, inner = (after if reset_after else before)(x_z, x_r, h)
+        return None, [z * h + (1 - z) * activation(x_c + inner)]
 
     return _of_inputs(inputs, kernel, bias, of_inputs), step
 
