@@ -23,6 +23,7 @@ from jax import lax
 
 from pellucid.core import compilation_cache
 from pellucid.core.frame import Frame, Traced
+from pellucid.core.uncollected import uncollected
 from pellucid.core.variable import Variable, dispatching
 from pellucid.graph.cost import Cost
 from pellucid.training.batch_logs import Logs
@@ -236,7 +237,8 @@ class Program:
         with self._lock:  # several threads may predict at once
             if self._compiled is None:
                 started = time.perf_counter()
-                lowered = self._jitted.lower(*args)
+                with uncollected():
+                    lowered = self._jitted.lower(*args)
                 between = time.perf_counter()
                 self._compiled, found = compilation_cache.compiled(lowered)
                 if self.entry is not None and self.compiled is not None:
