@@ -16,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pellucid.core import jax_compat
+from pellucid.ops.products import by_kernel
 
 _barrier = jax.lax.optimization_barrier
 
 # What of a state costs more to compute than to keep for the gradient, beside products: functions, with their derivatives from the value.
 # All else is computed again.
 _KEPT: dict[str, Callable] = {"tanh": lambda y: 1 - y * y, "logistic": lambda y: y * (1 - y), "exp": lambda y: y}
+_PARTED = ("split",)  # kept, too, as often a part alone is needed of a product: what turns out to be of no use, XLA leaves out
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "op": "jaxpr"}  # equations that only hold others
 _FIXED, _OF_INPUTS, _OF_STATES = range(3)  # what a value changes with
 
@@ -110,7 +112,7 @@ class _Steps:
         self.reads_fixed = [n for n in sorted(read) if self.changes_with[n] == _FIXED]
         self.products = [o for o in later if self._is_product(o)]
         of_states = (o for o in later if o.changes_with == _OF_STATES)
-        self.kept = [o.outputs[0] for o in of_states if o in self.products or o.eqn.primitive.name in _KEPT]
+        self.kept = [n for o in of_states if o in self.products or o.eqn.primitive.name in (*_KEPT, *_PARTED) for n in o.outputs]
 
     def _new(self, changes_with: int) -> int:
         self.changes_with.append(changes_with)
@@ -224,7 +226,9 @@ def _conv(eqn: Any, x: Any, kernel: Any) -> Any:
 
 def _matrix_product(eqn: Any, x: Any, kernel: Any) -> Any:
     """In two dimensions: with more, the gradient of the kernel took three times as long."""
-    return _dot(eqn, x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[1])
+    rows = x.reshape(-1, x.shape[-1])
+    y = by_kernel(rows, kernel) if x.dtype == kernel.dtype == jnp.float32 else _dot(eqn, rows, kernel)
+    return y.reshape(*x.shape[:-1], kernel.shape[1])
 
 
 def _is_matrix_product(eqn: Any) -> bool:
@@ -374,24 +378,26 @@ def _known(kept: dict, turned: dict, operation: _Operation, inputs: Sequence[Any
     number = operation.outputs[0]
     if number not in kept:
         return None
+    known, name = [kept[n] for n in operation.outputs], operation.eqn.primitive.name
     if number in turned:  # the kernel's part is in the tangent of what was kept
-        by_turned = _PRODUCTS[operation.eqn.primitive.name].by_turned
-        return [_with_tangent(lambda _, x: by_turned(operation.eqn, x, turned[number]), kept[number], inputs[0])]
-    derivative = _KEPT[operation.eqn.primitive.name]
-    return [_with_tangent(lambda y, t: _barrier(t * derivative(y)), kept[number], inputs[0])]
+        return _with_tangents(lambda _, x: [_PRODUCTS[name].by_turned(operation.eqn, x, turned[number])], known, inputs[0])
+    if name in _PARTED:
+        return _with_tangents(lambda _, x: operation.run(x), known, inputs[0])
+    return _with_tangents(lambda y, t: [_barrier(t * _KEPT[name](y[0]))], known, inputs[0])
 
 
-def _with_tangent(along: Callable, y: Any, x: Any) -> Any:
-    """``y``, whose tangent is ``along(y, that of x)`` and its own."""
+def _with_tangents(along: Callable, ys: list[Any], x: Any) -> list[Any]:
+    """``ys``, whose tangents are ``along(ys, that of x)`` and their own."""
 
     @jax.custom_jvp
-    def given(y: Any, x: Any) -> Any:
-        return y
+    def given(ys: list[Any], x: Any) -> list[Any]:
+        return ys
 
     @functools.partial(given.defjvp, symbolic_zeros=True)
     def tangent(primals: tuple, tangents: tuple) -> tuple:
-        own, by_x = tangents
-        parts = ([own] if _is_moving(own) else []) + ([along(primals[0], by_x)] if _is_moving(by_x) else [])
-        return primals[0], functools.reduce(jnp.add, parts) if parts else own
+        ys, (own, by_x) = primals[0], tangents
+        if not _is_moving(by_x):
+            return ys, own
+        return ys, [a if not _is_moving(b) else a + b for a, b in zip(along(ys, by_x), own, strict=True)]
 
-    return given(y, x)
+    return given(ys, x)

@@ -17,6 +17,7 @@ from pellucid.core.equation import equation
 from pellucid.core.forms import own_form
 from pellucid.errors import ShapeError
 from pellucid.ops import convolution, loops
+from pellucid.ops.products import product
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Sequences = tuple[Any, Any, Any]  # last output, all outputs or None, last states
@@ -77,8 +78,7 @@ def over_time(
         return (states, given if repeats else None), (given if wanted else None)
 
     slices = (jax.tree.map(_time_first, inputs), kept)
-    sizes_known = not any(isinstance(size, jax_compat.SymbolicSize) for x in jax.tree.leaves(inputs) for size in x.shape)
-    scan = scan or (loops.scan if own_form("scan") and sizes_known else jax.lax.scan)
+    scan = scan or (loops.scan if _takes_own_form(inputs) else jax.lax.scan)
     (states, _), outputs = scan(turn, (states, first_output if repeats else None), slices, reverse=go_backwards, unroll=unroll or 1)
     if outputs is None:
         return jax.tree.leaves(states)[0], None, states
@@ -86,6 +86,12 @@ def over_time(
     if not return_sequences:
         return last, None, states
     return last, _time_first(jnp.flip(outputs, 0) if go_backwards else outputs), states
+
+
+def _takes_own_form(inputs: Any) -> bool:
+    """Whether the loop takes the form of ``loops``. In a capture, where sizes are symbols, rows are seen to stay apart in the plain one."""
+    symbolic = (isinstance(size, jax_compat.SymbolicSize) for x in jax.tree.leaves(inputs) for size in x.shape)
+    return own_form("scan") and not any(symbolic)
 
 
 def _time_first(x: Any) -> Any:
@@ -126,14 +132,15 @@ def _like(before: Any, new: Any) -> Any:
 
 def _of_inputs(x: Any, kernel: Any, bias: Any, factors: Any) -> Any:
     """``(x * factors) @ kernel + bias``, of a step (batch, size) or of all of them (batch, time, size)."""
-    size = kernel.shape[0]
-    product = lambda x, kernel: (x.reshape(-1, size) @ kernel).reshape(*x.shape[:-1], kernel.shape[1]) if x.ndim > 2 else x @ kernel
-    y = _by_gates(lambda x, factor, kernel: product(x if factor is None else x * _over_steps(factor, x), kernel), x, factors, kernel)
-    return y if bias is None else y + bias
+    first = x.ndim > 2 and _takes_own_form(x)  # the loop has the time first, too: the inputs are narrower to transpose than the product
+    x, over = (_time_first(x), 0) if first else (x, 1)
+    y = _by_gates(lambda x, f, kernel: product(x if f is None else x * _over_steps(f, x, over), kernel), x, factors, kernel)
+    y = y if bias is None else y + bias
+    return _time_first(y) if first else y
 
 
-def _over_steps(factor: Any, x: Any) -> Any:
-    return factor[:, None] if x.ndim > factor.ndim else factor
+def _over_steps(factor: Any, x: Any, axis: int = 1) -> Any:
+    return jnp.expand_dims(factor, axis) if x.ndim > factor.ndim else factor
 
 
 def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
@@ -141,12 +148,12 @@ def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
     return _by_gates(lambda h, factor, kernel: (h if factor is None else h * factor) @ kernel, state, factors, kernel)
 
 
-def _by_gates(product: Callable, x: Any, factors: Any, kernel: Any, axis: int = -1) -> Any:
+def _by_gates(multiply: Callable, x: Any, factors: Any, kernel: Any, axis: int = -1) -> Any:
     """One product for all gates, or where each has factors of its own, one for each; outputs have the gates in one axis."""
     if factors is None or factors.ndim == kernel.ndim:
-        return product(x, factors, kernel)
+        return multiply(x, factors, kernel)
     parts = jnp.split(kernel, len(factors), axis=-1)
-    return jnp.concatenate([product(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=axis)
+    return jnp.concatenate([multiply(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=axis)
 
 
 def _simple_rnn(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any, factors: Sequence, *, activation: Callable) -> tuple[Any, Step]:
