@@ -66,6 +66,7 @@ def main():
     print(f"Validation RMSE: {rmse:,.0f} dollars (the mean price is {y_val.mean() * 1e5:,.0f} dollars)")
     page = pathlib.Path("build", "wide_and_deep.html")
     page.parent.mkdir(exist_ok=True)
+    model.profile(wide_and_deep(x_train), [y_train, y_train])  # measures where the time of a step goes; the page has the tables
     print(f"Open {model.report(page)} in a browser: the story of `call`, the graph, curves, times.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import jax
@@ -15,7 +16,7 @@ from jax import lax
 import pellucid
 from pellucid import CaptureError, Variable, ops, value_and_grad
 from pellucid.core import frame
-from pellucid.core.frame import Frame, functional
+from pellucid.core.frame import Frame, Traced, functional
 from pellucid.core.mode import by_training
 
 X = np.array([1.0, -2.0, 3.0], "float32")
@@ -427,3 +428,18 @@ def test_a_sequence_of_stateful_steps_is_what_python_computes(steps, start):
     output, (new,) = jax.jit(functional(stateful, [number]), compiler_options={"xla_backend_optimization_level": 0})([jnp.int32(start)], 2)
     assert int(output) == int(new) == expected
     assert int(number) == 0
+
+
+def test_nothing_is_collected_while_a_function_is_traced_and_the_users_setting_stays():
+    seen = []
+    Traced(lambda: seen.append(gc.isenabled()))
+    assert seen == [False] and gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        Traced(lambda: 1 // 0)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        Traced(lambda: None)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

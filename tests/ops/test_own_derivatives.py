@@ -19,6 +19,20 @@ def by_hand(x, axis, gamma=1.0, beta=0.0, centered=True):
     return gamma * x / jnp.sqrt(jnp.mean(x**2, axis, keepdims=True) + 0.01) + beta
 
 
+def attention_by_hand(q, k, v, mask, scale=0.5):
+    scores = jnp.where(mask, jnp.einsum("bthd,bshd->bhts", q, k) * scale, -1e30)
+    return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(scores), v)
+
+
+def attention(steps, sources, is_causal=False, mask=None):
+    """A case of attention: the function, the formula, the arrays."""
+    arrays = [jnp.asarray(NORMAL(size=(2, n, 2, 4)), "float32") for n in (steps, sources, sources)]
+    seen = np.tril(np.ones((steps, sources), bool)) if is_causal else True
+    whole = seen if mask is None else seen & mask
+    own = lambda q, k, v: ops.dot_product_attention(q, k, v, mask=mask, is_causal=is_causal)
+    return own, lambda q, k, v: attention_by_hand(q, k, v, whole), arrays
+
+
 OWN = {
     "gelu": (lambda x: ops.gelu(x, approximate=False), lambda x: x * jax.scipy.stats.norm.cdf(x), (X,)),
     "layer_normalization": (
@@ -37,6 +51,11 @@ OWN = {
         lambda x, g, b: by_hand(x.reshape(6, 2, 4), -1).reshape(6, 8) * g + b,
         (X, *WEIGHTS),
     ),
+    "attention": attention(5, 7),
+    "masked attention": attention(5, 7, mask=NORMAL(size=(2, 1, 5, 7)) > 0),
+    "masked causal attention": attention(5, 5, is_causal=True, mask=NORMAL(size=(2, 1, 5, 5)) > 0),
+    "causal attention, by blocks": attention(150, 150, is_causal=True),
+    "causal attention of other lengths": attention(7, 5, is_causal=True),
 }
 
 
@@ -46,13 +65,22 @@ def test_derivatives_are_those_of_the_formula(name):
     check_derivatives(own, formula, *args)
 
 
-@pytest.mark.parametrize("function", ["gelu", "standardized"])
+@pytest.mark.parametrize("function", ["gelu", "standardized", "attention"])
 def test_other_devices_take_the_plain_form(function, monkeypatch):
     own, _, args = OWN["layer_normalization" if function == "standardized" else function]
     made = lambda: str(jax.make_jaxpr(jax.grad(lambda *a: own(*a).sum()))(*args))
     assert "barrier" in made()
     monkeypatch.setitem(forms.FASTER_ON, function, frozenset())
     assert "barrier" not in made()
+
+
+def test_attention_leaves_out_products_without_gradients_and_blocks_of_later_steps():
+    own, _, args = OWN["causal attention, by blocks"]
+    loss = lambda *a: jnp.sum(own(*a) ** 2)
+    products = lambda f: jax.jit(f).lower(*args).as_text().count("stablehlo.dot_general")
+    assert [products(f) for f in (loss, jax.grad(loss, 2), jax.grad(loss, (0, 1, 2)))] == [3 * 2, 3 * 3, 3 * 6]
+    work = lambda is_causal: jax.jit(lambda q: ops.dot_product_attention(q, *args[1:], is_causal=is_causal)).lower(args[0]).cost_analysis()
+    assert work(True)["flops"] < 0.8 * work(False)["flops"]
 
 
 def test_gelu_is_exact_to_the_rounding_of_its_input():

@@ -192,7 +192,7 @@ def test_events_of_a_gpu_are_kernels_on_streams_with_the_name_of_their_instructi
     kernel = event("gemm_fusion_kernel_3", 1, 2, hlo_op="fusion", hlo_module="jit__pure")
     data = trace(
         **{
-            "/host:CPU": {"python": [event(PASS, 0, 9)]},
+            "/host:CPU": {"python": [event(PASS, 0, 9), event("fusion", 0.5, 0.1, hlo_op="fusion", hlo_module="jit__pure")]},  # its start
             "/device:GPU:0": {
                 "Stream #13(Compute)": [kernel, event("MemcpyD2D", 4, 1), event("x", 5, 1, hlo_op="turn", hlo_module="jit_other")],
                 "XLA Ops": [event("fusion", 1, 2, hlo_op="fusion", hlo_module="jit__pure")],  # the same once more

@@ -20,6 +20,7 @@ import numpy as np
 
 from pellucid.core import jax_compat, masks
 from pellucid.core.growing import Growing
+from pellucid.core.uncollected import uncollected
 from pellucid.errors import CaptureError
 
 _active: contextvars.ContextVar[Frame | None] = contextvars.ContextVar("pellucid_frame", default=None)
@@ -208,7 +209,8 @@ class Traced:
                 return [*leaves, *more, *(frame.values[v] for v in self.writes)]
 
         self.writes: list[Any] = []
-        self.jaxpr = jax.make_jaxpr(run)(*specs)
+        with uncollected():
+            self.jaxpr = jax.make_jaxpr(run)(*specs)
         jax_compat.forget_old_traces()
 
     @functools.cached_property

@@ -148,10 +148,10 @@ def batch_symbol() -> Any:
 
 def symbols_in(size: Any) -> dict[str, Any]:
     """The symbols of a size, as symbolic sizes by name."""
-    if not isinstance(size, SymbolicSize):
-        return {}
-    names = list(size._get_vars())
-    return dict(zip(names, export.symbolic_shape(", ".join(names), scope=size.scope), strict=True))
+    return {name: _symbol(name, size.scope) for name in size._get_vars()} if isinstance(size, SymbolicSize) else {}
+
+
+_symbol = functools.lru_cache(maxsize=64)(lambda name, scope: export.symbolic_shape(name, scope=scope)[0])
 
 
 def open_shape(shape: Sequence[Any]) -> tuple[int | None, ...]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from pellucid.core.equation import equation
+from pellucid.core.forms import own_form
 from pellucid.ops.core import convert_to_tensor
+from pellucid.ops.tangents import moving, total
 
 
 @equation
@@ -57,6 +61,8 @@ def dot_product_attention(
     _check(query, key, value, mask, attn_logits_soft_cap)
     if flash_attention:
         return _flash(query, key, value, bias, mask, scale, is_causal)
+    if own_form("attention") and bias is None and dtype == jnp.float32 and query.shape[2] == key.shape[2]:
+        return _by_blocks(query * (query.shape[3] ** -0.5 if scale is None else scale), key, value, mask, is_causal)
     weights = attention_weights(query, key, bias, mask, scale, is_causal)
     return attend(weights.astype(dtype), value)
 
@@ -97,19 +103,88 @@ def attend(weights: jax.Array, value: jax.Array) -> jax.Array:
 
 def masked_softmax(scores: jax.Array, mask: Any = None) -> jax.Array:
     """Softmax along the last axis of what a mask leaves; uniform where it leaves nothing."""
-    if mask is not None:
-        scores = jnp.where(mask, scores, jnp.asarray(0.7 * jnp.finfo(scores.dtype).min, scores.dtype))
-    return jax.nn.softmax(scores, axis=-1)
+    return jax.nn.softmax(_without_masked(scores, mask), axis=-1)
 
 
-def causal_mask(steps: Any, source_steps: Any) -> jax.Array:
-    """True where a source step is not after a step, (steps, source steps). Both sizes may be symbolic."""
-    return jnp.arange(steps)[:, None] >= jnp.arange(source_steps)
+def _without_masked(scores: jax.Array, mask: Any) -> jax.Array:
+    return scores if mask is None else jnp.where(mask, scores, jnp.asarray(0.7 * jnp.finfo(scores.dtype).min, scores.dtype))
+
+
+def causal_mask(steps: Any, source_steps: Any, first: int = 0) -> jax.Array:
+    """True where a source step is not after a step, (steps, source steps), of which the first has a number. Both sizes may be symbolic."""
+    return jnp.arange(steps)[:, None] + first >= jnp.arange(source_steps)
 
 
 def window_mask(steps: Any, source_steps: Any, window: int) -> jax.Array:
     """True where a source step is fewer than ``window`` steps away from a step, on either side, (steps, source steps)."""
     return jnp.abs(jnp.arange(steps)[:, None] - jnp.arange(source_steps)) < window
+
+
+def _by_blocks(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, is_causal: bool) -> jax.Array:
+    """Attention of scaled queries. Where no step sees a later one, it goes by blocks of steps, each with the sources up to its end.
+
+    That leaves out up to half of the products; more blocks than eight would save little more. A block has 64 steps at least: with 128
+    steps, 4 heads of 32, batch 16, forward and backward on one core, the plain form took 9.3 ms, one block 7.8, two 6.5, four 6.9.
+    """
+    query, key, value = (jnp.swapaxes(x, 1, 2) for x in (query, key, value))
+    steps, first = query.shape[2], 0 if is_causal else None
+    if not is_causal or mask is not None or not isinstance(steps, int) or steps != key.shape[2]:
+        return jnp.swapaxes(_block(query, key, value, mask, first), 1, 2)
+    size = max(64, -(-steps // 8))
+    ends = [(start, min(start + size, steps)) for start in range(0, steps, size)]
+    made = [_block(query[:, :, start:end], key[:, :, :end], value[:, :, :end], None, start) for start, end in ends]
+    return jnp.swapaxes(jnp.concatenate(made, 2), 1, 2)
+
+
+_SCORES, _CHOSEN = "bhtd,bhsd->bhts", "bhts,bhsd->bhtd"
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(4,))
+def _block(query: jax.Array, key: jax.Array, value: jax.Array, mask: Any, first: int | None) -> jax.Array:
+    """``softmax(query · key) · value``, all of (batch, heads, steps, d).
+
+    Args:
+        query, key, value: the arrays.
+        mask: True where a query may attend to a key, or None.
+        first: the number of the first step, where steps see no later one; else None.
+    """
+    powers, share, _ = _powers(query, key, mask, first)
+    return jnp.einsum(_CHOSEN, powers, value) * share
+
+
+def _powers(query: jax.Array, key: jax.Array, mask: Any, first: int | None) -> tuple[jax.Array, jax.Array, Any]:
+    """(exp(scores), one over their sums, where there is a score at all). The weights of attention are the product of the first two."""
+    scores = jnp.einsum(_SCORES, query, key)
+    if first is not None:
+        causal = causal_mask(scores.shape[2], scores.shape[3], first)
+        mask = causal if mask is None else jnp.logical_and(mask, causal)
+    scores = _without_masked(scores, mask)
+    powers = jnp.exp(scores - lax.stop_gradient(scores.max(-1, keepdims=True)))  # the result does not depend on the largest
+    return powers, 1 / powers.sum(-1, keepdims=True), mask
+
+
+def _change(first: int | None, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    """``d = weights · dvalue + (weights * dscores) · value - result * sum(weights * dscores)``.
+
+    Its transposition keeps the powers of the scores alone of all arrays of their size, passes once over them, and takes the sum of the
+    last term, which is one over the sources in JAX's derivative of softmax, over the features instead. Sums are divided after the
+    products with values, not before.
+    """
+    query, key, value, mask = primals
+    dquery, dkey, dvalue, _ = tangents
+    powers, share, seen = _powers(query, key, mask, first)
+    powers, share = lax.optimization_barrier((powers, share))  # computed once
+    result = jnp.einsum(_CHOSEN, powers, value) * share
+    terms = [jnp.einsum(_SCORES, dquery, key)] if moving(dquery) else []
+    terms += [jnp.einsum(_SCORES, query, dkey)] if moving(dkey) else []
+    change = [jnp.einsum(_CHOSEN, powers, dvalue)] if moving(dvalue) else []
+    if terms:  # a query that may attend to nothing has powers, of the same number everywhere
+        moved = (powers if mask is None else jnp.where(seen, powers, 0)) * total(powers, terms)
+        change += [jnp.einsum(_CHOSEN, moved, value) - result * moved.sum(-1, keepdims=True)]
+    return result, total(result, change) * share
+
+
+_block.defjvp(_change, symbolic_zeros=True)
 
 
 def _differ(a: Any, b: Any) -> bool:

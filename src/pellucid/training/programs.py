@@ -23,6 +23,7 @@ from jax import lax
 
 from pellucid.core import compilation_cache
 from pellucid.core.frame import Frame, Traced
+from pellucid.core.uncollected import uncollected
 from pellucid.core.variable import Variable, dispatching
 from pellucid.graph.cost import Cost
 from pellucid.training.batch_logs import Logs
@@ -134,7 +135,8 @@ class Program:
                 return [frame.values[v] for v in self.writes], (outputs, told)
 
         if self.form.loop:
-            made, told = jax.eval_shape(one, np.int32(0), written)[1]
+            made = jax.tree.unflatten(self.step.tree, self.step.output_types)
+            told = jax.eval_shape(self._as_told, made) if self.form.told else ()
             room = () if self.gives_last else (capacity * size,)
             buffers = jax.tree.map(lambda o: jnp.zeros((*room, *o.shape[len(room) :]), o.dtype), () if self.results else made)
             told = jax.tree.map(lambda o: jnp.zeros((capacity, *o.shape), o.dtype), told)
@@ -235,7 +237,8 @@ class Program:
         with self._lock:  # several threads may predict at once
             if self._compiled is None:
                 started = time.perf_counter()
-                lowered = self._jitted.lower(*args)
+                with uncollected():
+                    lowered = self._jitted.lower(*args)
                 between = time.perf_counter()
                 self._compiled, found = compilation_cache.compiled(lowered)
                 if self.entry is not None and self.compiled is not None:

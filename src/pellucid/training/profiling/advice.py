@@ -30,6 +30,8 @@ _INSTRUCTIONS = {
     "scatter": "rows are added one by one, in order: smaller tables, or fewer rows of a batch that differ",
     "gather": "rows are fetched one by one",
     "dot": "matrices this small or flat do not fill the machine: larger batches, or more units, cost little more",
+    "transpose": "an array is put into another order in memory, as the next product wants it: larger batches change little",
+    "copy": "arrays are copied, most of them weights that the same step reads and changes: larger batches do it less often",
     "sort": "sorting is sequential for the most part",
     "convolution": "it is far from a product of matrices: numbers of channels that are multiples of 8 or 16 use the machine better",
     "custom-call": "it is a call of another library",

@@ -110,7 +110,11 @@ class Module:
 
     def kind_of(self, instruction: Instruction) -> str:
         """The opcode; of a fusion that of the member which takes most operations."""
-        return max(self.members(instruction), key=self.operations, default=instruction).opcode
+        return self.largest(instruction).opcode
+
+    def largest(self, instruction: Instruction) -> Instruction:
+        """The member of a fusion that takes most operations; any other instruction itself."""
+        return max(self.members(instruction), key=self.operations, default=instruction)
 
     def operations(self, instruction: Instruction) -> float:
         """About how many operations an instruction is, to share the time of a fusion among what it is made of."""

@@ -17,12 +17,13 @@ from pellucid.training.profiling.advice import DISPATCH, advice
 from pellucid.training.profiling.hlo import CONTAINERS
 from pellucid.training.profiling.limits import Limits, limits
 from pellucid.training.profiling.measure import Bench, FixedOrders, Measured
-from pellucid.training.profiling.result import Cost, Part, StepProfile
+from pellucid.training.profiling.result import Cost, Part, Ran, StepProfile
 from pellucid.training.profiling.scopes import FORWARD, GRADIENT, OPERATIONS, OTHER, PARTS, Label, Scopes
 from pellucid.training.profiling.table import about, columns_of, profile_text, rows, title
 from pellucid.training.runner import Runner
 
 _DATA = "data"
+_LISTED = 30  # instructions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,23 @@ def step_profile(purpose: str, measured: Measured, runner: Runner) -> StepProfil
         in_a_dispatch=program.form.capacity if program.form.loop else 1,
         page_faults=measured.faults,
         parts=tuple(p for p in parts if p.kind or p.forward.seconds or p.gradient.seconds),
+        instructions=_slowest(measured, scopes),
     )
+
+
+def _slowest(measured: Measured, scopes: Scopes) -> tuple[Ran, ...]:
+    found, module = measured.spent, measured.module
+    factor = measured.step / found.known
+
+    def ran(name: str) -> Ran:
+        instruction, times = module.instructions[name], found.times[name]
+        shares = scopes.shares(module, instruction)
+        label = max(shares, key=shares.__getitem__)
+        scope = instruction.op_name or module.largest(instruction).op_name
+        size = module.bytes_of(instruction) * times
+        return Ran(name, module.kind_of(instruction), scope, label.part, label.phase, found.seconds[name] * factor, times, size)
+
+    return tuple(map(ran, sorted(found.seconds, key=lambda name: -found.seconds[name])[:_LISTED]))
 
 
 class _Costs:

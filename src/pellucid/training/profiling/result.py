@@ -47,6 +47,31 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True)
+class Ran:
+    """An instruction of the program.
+
+    Attributes:
+        name: in XLA's text of the program.
+        kind: opcode; of a fusion that of most of its work.
+        scope: that it was made in, with the operation at the end; an empty text where XLA made it.
+        part: that most of its time counts for.
+        phase: "forward" or "gradient".
+        seconds: of the wall time of a step.
+        times: that it runs in a step.
+        bytes: that it reads and writes in a step.
+    """
+
+    name: str
+    kind: str
+    scope: str
+    part: str
+    phase: str
+    seconds: float
+    times: float
+    bytes: float
+
+
+@dataclasses.dataclass(frozen=True)
 class StepProfile:
     """A step of one kind, measured.
 
@@ -60,6 +85,7 @@ class StepProfile:
         in_a_dispatch: steps that one dispatch does.
         page_faults: of a step, None where the system does not count them.
         parts: layers in the order in which they are called, then all else. Their times sum to ``seconds``.
+        instructions: those of the program that took most time, the slowest first.
     """
 
     purpose: str
@@ -71,6 +97,7 @@ class StepProfile:
     in_a_dispatch: int
     page_faults: float | None
     parts: tuple[Part, ...]
+    instructions: tuple[Ran, ...] = ()
 
     def inside(self, part: Part) -> list[Part]:
         """A part with the layers inside it."""

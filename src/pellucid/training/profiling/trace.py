@@ -57,11 +57,12 @@ def events_of(data: Any, module: Module) -> Iterator[Event]:
         data: ``jax.profiler.ProfileData``, or anything with planes, lines and events such as it has.
         module: whose operations are wanted.
     """
+    devices = [plane for plane in data.planes if plane.name.startswith("/device:") and "CPU" not in plane.name]
+    kernels = [event for plane in devices for event in _on_device(plane, module)]
     for plane in data.planes:
-        if plane.name.startswith("/device:") and "CPU" not in plane.name:
-            yield from _on_device(plane, module)
-        else:
-            yield from _on_host(plane, module)
+        if plane not in devices:  # where kernels are known, events of the host are no work but its order
+            yield from (event for event in _on_host(plane, module) if not (kernels and event.is_operation))
+    yield from kernels
 
 
 def _on_host(plane: Any, module: Module) -> Iterator[Event]:
