@@ -21,6 +21,7 @@ FORMS = {
     "channels first": (lambda x, k: ops.conv(x, k, data_format="channels_first"), jnp.ones((3, 3, 9, 8))),
     "max pooling": (lambda x: ops.max_pool(x, 2),),
 }
+WITHOUT_WINDOWS = ("depthwise", "max pooling")  # on a CPU these are products and maxima of slices
 
 
 @pytest.mark.parametrize("form", some_slow(FORMS, ["padded", "depthwise", "transposed", "max pooling"]))
@@ -28,7 +29,7 @@ def test_operations_are_those_that_xla_counts(form):
     function, *weights = FORMS[form]
     counted = cost(jax.make_jaxpr(function)(X, *weights), {})
     of_xla = jax.jit(function).lower(X, *weights).compile().cost_analysis()
-    assert counted.flops == of_xla["flops"] > 0 and counted.convolutions == bool(weights)
+    assert counted.flops == of_xla["flops"] > 0 and counted.convolutions == (form not in WITHOUT_WINDOWS)
 
 
 def test_a_gradient_costs_twice_its_convolution():

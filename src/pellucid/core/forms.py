@@ -12,6 +12,7 @@ import jax
 FASTER_ON: dict[str, frozenset[str]] = {
     "attention": frozenset({"cpu"}),
     "gelu": frozenset({"cpu"}),
+    "convolve": frozenset({"cpu"}),
     "max_of_windows": frozenset({"cpu"}),
     "mean_of_windows": frozenset({"cpu"}),
     "product": frozenset({"cpu"}),

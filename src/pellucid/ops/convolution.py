@@ -1,4 +1,4 @@
-"""Convolutions and their transposes. All are one operation of XLA, called in one place (``convolve``)."""
+"""Convolutions and their transposes. All are computed in one place (``convolve``): by one operation of XLA, or as products."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from pellucid.core.equation import equation
+from pellucid.core.forms import own_form
 from pellucid.core.jax_compat import open_shape
 from pellucid.errors import ShapeError
+from pellucid.ops.convolution_forms import convolved, windows_over
 from pellucid.ops.core import convert_to_tensor
 from pellucid.ops.windows import channel_axis, check_windows_fit, format_of, padding_of, per_axis, rank_of, spatial_axes, with_something
 
@@ -201,6 +203,12 @@ def convolve(
     inputs: Any, kernel: Any, *, strides: tuple, padding: Any, spread: tuple, dilation: tuple, groups: int, data_format: str
 ) -> jax.Array:
     """Every convolution there is: of inputs whose elements are ``spread`` apart, with a kernel whose elements are ``dilation`` apart."""
+    if own_form("convolve") and kernel.dtype == jnp.float32 and set(spread) == {1}:
+        last = jnp.moveaxis(inputs.astype(kernel.dtype), channel_axis(data_format), -1)
+        windows = windows_over(last.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
+        own = convolved(last, kernel, windows, groups) if windows else None
+        if own is not None:
+            return jnp.moveaxis(own, -1, channel_axis(data_format))
     ndim = inputs.ndim
     last = ndim - 1
     axes = (0, channel_axis(data_format) % ndim, *spatial_axes(ndim, data_format))
