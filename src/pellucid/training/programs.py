@@ -241,11 +241,14 @@ class Program:
                     lowered = self._jitted.lower(*args)
                 between = time.perf_counter()
                 self._compiled, found = compilation_cache.compiled(lowered)
+                seconds = time.perf_counter() - between
                 if jax.default_backend() == "cpu":
                     scratch_memory.keep_for(self._compiled)
+                if not found:
+                    scratch_memory.give_back(seconds)
                 if self.entry is not None and self.compiled is not None:
                     self.entry.from_cache = found
-                    self.entry.lowering, self.entry.compiling = between - started, time.perf_counter() - between
+                    self.entry.lowering, self.entry.compiling = between - started, seconds
                     self.compiled()
 
     def was_finite(self, packed: tuple) -> bool:
