@@ -73,11 +73,12 @@ def scan(turn: Callable, init: Any, xs: Any, reverse: bool = False, unroll: Any 
 
 
 def _can_be_taken_apart(jaxpr: Any) -> bool:
-    """Whether nothing in a step branches, loops, calls back or has a gradient for reverse mode alone."""
-    eqns = jax_compat.parts(jaxpr).eqns
-    held = [(e.primitive.name, jax_compat.nested_jaxprs(e)) for e in eqns]
+    """Whether nothing in a step branches, loops, calls other code or has a gradient for reverse mode alone."""
+    held = [(e.primitive.name, jax_compat.nested_jaxprs(e)) for e in jax_compat.parts(jaxpr).eqns]
     known = {*_CALLS, "custom_jvp_call"}
-    return not jaxpr.effects and all(not inner or (name in known and all(map(_can_be_taken_apart, inner))) for name, inner in held)
+    if jax_compat.calls_back(jaxpr) or any(name == "ffi_call" for name, _ in held):
+        return False
+    return all(not inner or (name in known and all(map(_can_be_taken_apart, inner))) for name, inner in held)
 
 
 # ---- The equations of a step ----
