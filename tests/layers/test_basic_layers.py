@@ -249,3 +249,17 @@ def test_the_mean_over_no_steps_is_zero():
 def test_an_axis_that_there_is_not_is_refused(layer):
     with pytest.raises(ShapeError, match=r"axis=.*5.* of an array with 3 axes; expected numbers from -3 to 2"):
         layer([SERIES, OTHER] if isinstance(layer, layers.Dot) else SERIES)
+
+
+def test_a_layer_called_on_data_compiles_no_more_than_it_computes(tmp_path):
+    scaler = layers.Normalization()
+    scaler.adapt(np.ones((3, 2), "float32"))
+    pellucid.config.compilation_cache(tmp_path)
+    try:
+        x = np.ones((311, 2))
+        y = scaler(x)
+        x[:] = 7  # what was given may be changed: it is not looked at again
+        assert [p.name.split("-")[0] for p in tmp_path.rglob("*.program")] == ["jit__standardized"]
+        np.testing.assert_array_equal(y, np.zeros((311, 2)))
+    finally:
+        pellucid.config.compilation_cache("off")

@@ -12,8 +12,8 @@ from pellucid.core import forms, jax_compat
 from pellucid.ops import control, loops, recurrent
 from tests.cases import some_slow
 
-BATCH, TIME, SIZE, UNITS = 3, 5, 4, 2
-MASK = np.array([[1, 1, 1, 1, 0], [0, 1, 0, 1, 1], [1, 0, 1, 1, 1]], bool)
+BATCH, TIME, SIZE, UNITS = 3, 6, 4, 2
+MASK = np.array([[1, 1, 1, 1, 0, 0], [0, 1, 0, 1, 1, 0], [1, 0, 1, 1, 1, 1]], bool)
 
 
 def normal(*shape, seed=0):
@@ -29,6 +29,7 @@ CELLS = {
     "simple_rnn": (recurrent.simple_rnn, 1, weights(1), {}),
     "gru": (recurrent.gru, 1, weights(3, 2), {}),
     "gru reset before": (recurrent.gru, 1, weights(3), {"reset_after": False}),
+    "gru of one bias": (recurrent.gru, 1, weights(3), {}),
     "lstm": (recurrent.lstm, 2, weights(4), {"activation": jax.nn.relu}),
     "conv_lstm": (
         recurrent.conv_lstm,
@@ -146,7 +147,7 @@ def own_turn(w, scale, table, x):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_turn_of_ones_own_is_as_in_the_plain_loop(reverse):
-    index, real = jnp.array([0, 2, 1, 1, 0]), jnp.asarray(MASK.T)
+    index, real = jnp.array([0, 2, 1, 1, 0, 2]), jnp.asarray(MASK.T)
 
     def run(scan, w, scale, table, x, h):
         return scan(own_turn(w, scale, table, x), (h, jnp.int32(1)), (x, index, real), reverse=reverse)

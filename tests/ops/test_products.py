@@ -43,8 +43,8 @@ def normal(*shape):
 
 @pytest.mark.parametrize(
     "shape, units, turned",
-    [((96, 64), 128, (64, 96)), ((4, 24, 128), 64, (64, 96)), ((96, 96), 64, None), ((96, 8), 8, None)],
-    ids=["narrow x", "narrow gradient", "almost square", "small"],
+    [((96, 128), 192, (128, 96)), ((4, 24, 128), 64, (64, 96)), ((96, 96), 64, None), ((96, 8), 8, None), ((96, 512), 3, (3, 96))],
+    ids=["narrow x", "narrow gradient", "almost square", "small", "few classes"],
 )
 def test_the_narrower_operand_of_a_kernels_gradient_is_transposed_first(shape, units, turned):
     x, kernel = normal(*shape), normal(shape[-1], units)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -76,7 +77,9 @@ def as_arrays(tree: Any, layer: Any) -> Any:
     """NumPy arrays become JAX arrays of a type that layers take; everything else stays."""
     if not any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree)):
         return tree
-    seen = lambda leaf: jnp.asarray(array_seen(leaf, "an input", f"call of layer {layer.path!r}"))
+    # jnp.asarray compiles a program for each shape (jax 0.12), which outside of captures is not needed
+    put = functools.partial(jax.device_put, may_alias=False) if jax_compat.computes_now() else jnp.asarray
+    seen = lambda leaf: put(array_seen(leaf, "an input", f"call of layer {layer.path!r}"))
     return jax.tree.map(lambda leaf: seen(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
 
 

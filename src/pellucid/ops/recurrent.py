@@ -17,6 +17,7 @@ from pellucid.core.equation import equation
 from pellucid.core.forms import own_form
 from pellucid.errors import ShapeError
 from pellucid.ops import convolution, loops
+from pellucid.ops.products import product
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Sequences = tuple[Any, Any, Any]  # last output, all outputs or None, last states
@@ -77,8 +78,7 @@ def over_time(
         return (states, given if repeats else None), (given if wanted else None)
 
     slices = (jax.tree.map(_time_first, inputs), kept)
-    sizes_known = not any(isinstance(size, jax_compat.SymbolicSize) for x in jax.tree.leaves(inputs) for size in x.shape)
-    scan = scan or (loops.scan if own_form("scan") and sizes_known else jax.lax.scan)
+    scan = scan or (loops.scan if _takes_own_form(inputs) else jax.lax.scan)
     (states, _), outputs = scan(turn, (states, first_output if repeats else None), slices, reverse=go_backwards, unroll=unroll or 1)
     if outputs is None:
         return jax.tree.leaves(states)[0], None, states
@@ -86,6 +86,12 @@ def over_time(
     if not return_sequences:
         return last, None, states
     return last, _time_first(jnp.flip(outputs, 0) if go_backwards else outputs), states
+
+
+def _takes_own_form(inputs: Any) -> bool:
+    """Whether the loop takes the form of ``loops``. In a capture, where sizes are symbols, rows are seen to stay apart in the plain one."""
+    symbolic = (isinstance(size, jax_compat.SymbolicSize) for x in jax.tree.leaves(inputs) for size in x.shape)
+    return own_form("scan") and not any(symbolic)
 
 
 def _time_first(x: Any) -> Any:
@@ -121,19 +127,24 @@ def _like(before: Any, new: Any) -> Any:
 # ---- The built-in cells ----
 #
 # What an input adds to a step does not depend on the states: one product for all steps, in two dimensions, before the loop.
+# A bias is added in the steps, where it costs nothing beside what else is done there: before, it is a pass over the memory.
 # Dropout's factors are (batch, size), the same for each step; or (gates, batch, size), others for each gate.
 
 
-def _of_inputs(x: Any, kernel: Any, bias: Any, factors: Any) -> Any:
-    """``(x * factors) @ kernel + bias``, of a step (batch, size) or of all of them (batch, time, size)."""
-    size = kernel.shape[0]
-    product = lambda x, kernel: (x.reshape(-1, size) @ kernel).reshape(*x.shape[:-1], kernel.shape[1]) if x.ndim > 2 else x @ kernel
-    y = _by_gates(lambda x, factor, kernel: product(x if factor is None else x * _over_steps(factor, x), kernel), x, factors, kernel)
-    return y if bias is None else y + bias
+def _of_inputs(x: Any, kernel: Any, factors: Any) -> Any:
+    """``(x * factors) @ kernel``, of a step (batch, size) or of all of them (batch, time, size)."""
+    first = x.ndim > 2 and _takes_own_form(x)  # the loop has the time first, too: the inputs are narrower to transpose than the product
+    x, over = (_time_first(x), 0) if first else (x, 1)
+    y = _by_gates(lambda x, f, kernel: product(x if f is None else x * _over_steps(f, x, over), kernel), x, factors, kernel)
+    return _time_first(y) if first else y
 
 
-def _over_steps(factor: Any, x: Any) -> Any:
-    return factor[:, None] if x.ndim > factor.ndim else factor
+def _over_steps(factor: Any, x: Any, axis: int = 1) -> Any:
+    return jnp.expand_dims(factor, axis) if x.ndim > factor.ndim else factor
+
+
+def _plus(x: Any, bias: Any) -> Any:
+    return x if bias is None else x + bias
 
 
 def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
@@ -141,21 +152,21 @@ def _of_state(state: Any, kernel: Any, factors: Any) -> Any:
     return _by_gates(lambda h, factor, kernel: (h if factor is None else h * factor) @ kernel, state, factors, kernel)
 
 
-def _by_gates(product: Callable, x: Any, factors: Any, kernel: Any, axis: int = -1) -> Any:
+def _by_gates(multiply: Callable, x: Any, factors: Any, kernel: Any, axis: int = -1) -> Any:
     """One product for all gates, or where each has factors of its own, one for each; outputs have the gates in one axis."""
     if factors is None or factors.ndim == kernel.ndim:
-        return product(x, factors, kernel)
+        return multiply(x, factors, kernel)
     parts = jnp.split(kernel, len(factors), axis=-1)
-    return jnp.concatenate([product(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=axis)
+    return jnp.concatenate([multiply(x, factor, part) for factor, part in zip(factors, parts, strict=True)], axis=axis)
 
 
 def _simple_rnn(inputs: Any, kernel: Any, recurrent_kernel: Any, bias: Any, factors: Sequence, *, activation: Callable) -> tuple[Any, Step]:
     of_inputs, of_states = factors
 
     def step(x: Any, states: list) -> tuple:
-        return None, [activation(x + _of_state(states[0], recurrent_kernel, of_states))]
+        return None, [activation(_plus(x + _of_state(states[0], recurrent_kernel, of_states), bias))]
 
-    return _of_inputs(inputs, kernel, bias, of_inputs), step
+    return _of_inputs(inputs, kernel, of_inputs), step
 
 
 def _gru(
@@ -170,26 +181,30 @@ def _gru(
     reset_after: bool,
 ) -> tuple[Any, Step]:
     of_inputs, of_states = factors
-    bias, recurrent_bias = (bias, None) if bias is None or bias.ndim == 1 else bias
     units = recurrent_kernel.shape[0]
     gates, candidate = recurrent_kernel[:, : 2 * units], recurrent_kernel[:, 2 * units :]
     for_gates, for_candidate = (of_states, of_states) if of_states is None else (of_states[:2], of_states[2])
+    bias, recurrent_bias = (bias, None) if bias is None or bias.ndim == 1 else bias
+    shift, last_shift = (None, None) if bias is None else (bias[: 2 * units], bias[2 * units :])
+    if reset_after and bias is not None:
+        recurrent_bias = jnp.zeros_like(bias) if recurrent_bias is None else recurrent_bias
+        shift = jnp.concatenate([shift + recurrent_bias[: 2 * units], recurrent_bias[2 * units :]])
 
     def after(x_z: Any, x_r: Any, h: Any) -> tuple:
         inner = _of_state(h, recurrent_kernel, of_states)
-        inner_z, inner_r, inner_c = jnp.split(inner if recurrent_bias is None else inner + recurrent_bias, 3, axis=1)
+        inner_z, inner_r, inner_c = jnp.split(_plus(inner, shift), 3, axis=1)
         return recurrent_activation(x_z + inner_z), recurrent_activation(x_r + inner_r) * inner_c
 
     def before(x_z: Any, x_r: Any, h: Any) -> tuple:
-        inner_z, inner_r = jnp.split(_of_state(h, gates, for_gates), 2, axis=1)
+        inner_z, inner_r = jnp.split(_plus(_of_state(h, gates, for_gates), shift), 2, axis=1)
         return recurrent_activation(x_z + inner_z), _of_state(recurrent_activation(x_r + inner_r) * h, candidate, for_candidate)
 
     def step(x: Any, states: list) -> tuple:
         (h,), (x_z, x_r, x_c) = states, jnp.split(x, 3, axis=1)  # splits: the gradient of a slice is padded, four times slower
         z, inner = (after if reset_after else before)(x_z, x_r, h)
-        return None, [z * h + (1 - z) * activation(x_c + inner)]
+        return None, [z * h + (1 - z) * activation(_plus(x_c + inner, last_shift))]
 
-    return _of_inputs(inputs, kernel, bias, of_inputs), step
+    return _of_inputs(inputs, kernel, of_inputs), step
 
 
 def _lstm(
@@ -205,9 +220,10 @@ def _lstm(
     of_inputs, of_states = factors
 
     def step(x: Any, states: list) -> tuple:
-        return None, _remembered(x + _of_state(states[0], recurrent_kernel, of_states), states[1], activation, recurrent_activation)
+        gates = _plus(x + _of_state(states[0], recurrent_kernel, of_states), bias)
+        return None, _remembered(gates, states[1], activation, recurrent_activation)
 
-    return _of_inputs(inputs, kernel, bias, of_inputs), step
+    return _of_inputs(inputs, kernel, of_inputs), step
 
 
 def _remembered(gates: Any, c: Any, activation: Callable, recurrent_activation: Callable, axis: int = -1) -> list:
