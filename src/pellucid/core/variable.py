@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pellucid.core import compilation_cache, dtypes, frame, jax_compat, naming, operators
+from pellucid.core import compilation_cache, dtypes, frame, jax_compat, naming, operators, scratch_memory
 from pellucid.errors import CaptureError, ShapeError
 
 compilation_cache.install()  # before anything is computed
+scratch_memory.install()
 
 _numbers = itertools.count()
 _lock = threading.RLock()

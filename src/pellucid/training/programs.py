@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pellucid.core import compilation_cache
+from pellucid.core import compilation_cache, scratch_memory
 from pellucid.core.frame import Frame, Traced
 from pellucid.core.uncollected import uncollected
 from pellucid.core.variable import Variable, dispatching
@@ -241,6 +241,8 @@ class Program:
                     lowered = self._jitted.lower(*args)
                 between = time.perf_counter()
                 self._compiled, found = compilation_cache.compiled(lowered)
+                if jax.default_backend() == "cpu":
+                    scratch_memory.keep_for(self._compiled)
                 if self.entry is not None and self.compiled is not None:
                     self.entry.from_cache = found
                     self.entry.lowering, self.entry.compiling = between - started, time.perf_counter() - between
