@@ -87,10 +87,8 @@ def of(cell, loop):
 
 
 RUN_ALWAYS = [
-    ("simple_rnn", "unrolled"),
     ("gru", "masked"),
     ("gru reset before", "dropped"),
-    ("lstm", "sequences backwards"),
     ("conv_lstm", "zeros where masked"),
 ]
 
@@ -145,7 +143,7 @@ def own_turn(w, scale, table, x):
     return turn
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", some_slow([False, True], [True]))
 def test_a_turn_of_ones_own_is_as_in_the_plain_loop(reverse):
     index, real = jnp.array([0, 2, 1, 1, 0, 2]), jnp.asarray(MASK.T)
 
