@@ -13,6 +13,7 @@ import pytest
 
 import pellucid
 from pellucid import layers
+from pellucid.core import forms, jax_compat
 from pellucid.graph.rows import coupling
 from tests.cases import some_slow
 from tests.layers.case import assert_close, normal
@@ -382,6 +383,46 @@ class Local(layers.Layer):
     def call(self, inputs: Any, states: Any) -> tuple:
         h = jnp.tanh(self.inner(inputs) + states[0])
         return h, [h]
+
+
+class Own(layers.Layer):
+    """A cell with layers of its own, and a weight that all steps read."""
+
+    def __init__(self, units: int, drop: float = 0.0, **layer_args: Any):
+        super().__init__(**layer_args)
+        self.state_size = units
+        self.of_inputs, self.of_state = layers.Dense(units), layers.Dense(units, use_bias=False)
+        self.drop = layers.Dropout(drop) if drop else None
+
+    def build(self, input_shape: Any) -> None:
+        self.scale = self.add_weight((self.state_size,), "ones", name="scale")
+
+    def call(self, inputs: Any, states: Any, training: Any = False) -> tuple:
+        h = jnp.tanh(self.of_inputs(inputs) + self.of_state(states[0] * self.scale))
+        h = self.drop(h, training=training) if self.drop else h
+        return h, [h]
+
+
+def products_in_loops(jaxpr: Any, inside: bool = False) -> int:
+    eqns = jax_compat.parts(jaxpr).eqns
+    nested = lambda e: sum(products_in_loops(j, inside or e.primitive.name == "scan") for j in jax_compat.nested_jaxprs(e))
+    return sum((inside and e.primitive.name == "dot_general") + nested(e) for e in eqns)
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.3])
+def test_a_cell_of_ones_own_trains_as_in_the_plain_loop(monkeypatch, drop):
+    weights, products = [], []
+    for platforms in (frozenset({"cpu"}), frozenset()):
+        monkeypatch.setitem(forms.FASTER_ON, "scan", platforms)
+        pellucid.utils.set_random_seed(0)
+        model = Scan(layers.RNN(Own(3, drop))).model
+        model.compile(optimizer=pellucid.optimizers.SGD(0.1), loss="mse")
+        model.fit(np.tile(X, (3, 1, 1)), np.ones((9, 3)), batch_size=4, epochs=2, verbose=0)
+        weights.append(model.get_weights())
+        products.append(products_in_loops(model.graph.jaxpr))
+    for own, plain in zip(*weights, strict=True):
+        assert_close(own, plain, **CLOSE)
+    assert products == ([2, 2] if drop else [1, 2])  # what assigns, as a seed's state, takes the plain loop
 
 
 # ---- TimeDistributed ----

@@ -175,7 +175,7 @@ NESTING = {
     "while",
     "scan",
 }
-APART = {"rows_apart"}  # functions of the library's under jit that fold the rows into another axis and take them out again
+APART = {"rows apart"}  # functions of the library's under jit that fold the rows into another axis and take them out again
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:

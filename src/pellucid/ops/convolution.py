@@ -208,7 +208,8 @@ def convolve(
         windows = windows_over(last.shape[1:-1], kernel.shape[:-2], strides, padding, dilation)
         own = convolved(last, kernel, windows, groups) if windows else None
         if own is not None:
-            return jnp.moveaxis(own, -1, channel_axis(data_format))
+            back = own if data_format == "channels_last" else jax.lax.optimization_barrier(own)  # one transposition, of the gradient too
+            return jnp.moveaxis(back, -1, channel_axis(data_format))
     ndim = inputs.ndim
     last = ndim - 1
     axes = (0, channel_axis(data_format) % ndim, *spatial_axes(ndim, data_format))

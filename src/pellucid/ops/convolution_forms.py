@@ -30,6 +30,8 @@ from pellucid.ops.tangents import moving, total
 
 MOST_TERMS = 64  # elements of a kernel: beyond, the compilation of so many slices takes longer than it gains
 MOST_GROUPS = 64
+MOST_FILTERS = 8  # of one channel, elementwise
+PARTS = 4 if jax.__version_info__ >= (0, 12) else 1  # of a batch. Before, parts were not faster and took long to compile
 
 
 class Windows(NamedTuple):
@@ -77,7 +79,7 @@ def convolved(x: Any, kernel: Any, windows: Windows, groups: int) -> Any:
     *sizes, within, filters = kernel.shape
     if math.prod(sizes) > MOST_TERMS:
         return None
-    if groups > 1 and within == 1:
+    if groups > 1 and within == 1 and filters <= MOST_FILTERS * groups:
         return _each_channel(x, kernel, windows)
     if groups > 1:
         return _each_group(x, kernel, windows, groups) if groups <= MOST_GROUPS else None
@@ -87,13 +89,70 @@ def convolved(x: Any, kernel: Any, windows: Windows, groups: int) -> Any:
     return _convolution(x, kernel, windows, form) if form else None
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _each_channel(x: Any, kernel: Any, windows: Windows) -> jax.Array:
     """Every channel with its own filters: elementwise, without products of matrices."""
-    channels = x.shape[-1]
-    weights = kernel.reshape(-1, channels, kernel.shape[-1] // channels)
-    terms = _terms(lax.optimization_barrier(x), kernel.shape, windows)  # XLA would compute x, and its gradient, once for each term
-    filtered = [_sum(term * weights[i, :, j] for i, term in enumerate(terms)) for j in range(weights.shape[2])]
-    return jnp.stack(filtered, -1).reshape(*filtered[0].shape[:-1], -1) if len(filtered) > 1 else filtered[0]
+    terms = _terms(x, kernel.shape, windows)
+    return _interleaved(_sum(t * w for t, w in zip(terms, weights, strict=True)) for weights in _filters(x, kernel))
+
+
+def _each_channel_change(windows: Windows, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
+    (x, kernel), (dx, dkernel) = primals, tangents
+    y = _each_channel(x, kernel, windows)
+    by_input = [_each_channel_spread(dx, kernel, windows)] if moving(dx) else []
+    return y, total(y, by_input, [_each_channel_in_parts(x, dkernel, windows)] if moving(dkernel) else [])
+
+
+_each_channel.defjvp(_each_channel_change, symbolic_zeros=True)
+
+
+def _each_channel_spread(x: Any, kernel: Any, windows: Windows) -> jax.Array:
+    """The same, but each element of x is added to the windows that it is in: the transpose takes slices and adds nothing shifted."""
+    strides, edges, dilation, counts = windows
+    far = [(k - 1) * d for k, d in zip(kernel.shape, dilation, strict=False)]
+    places = [[i * d for i, d in zip(at, dilation, strict=True)] for at in np.ndindex(*kernel.shape[:-2])]
+    outer = [(0, 0, 0)]
+    pads = [outer + [(f - i, i, 0) for f, i in zip(far, at, strict=True)] + outer for at in places]
+    starts = [f - before for f, (before, _) in zip(far, edges, strict=True)]
+    ends = [a + (c - 1) * s + 1 for a, c, s in zip(starts, counts, strides, strict=True)]
+    short = [(max(0, -a), max(0, e - f - n), 0) for a, e, f, n in zip(starts, ends, far, x.shape[1:], strict=False)]
+
+    def filtered(weights: Any) -> jax.Array:
+        all_windows = _sum(lax.pad(x * w, np.zeros((), x.dtype), pad) for w, pad in zip(weights, pads, strict=True))
+        all_windows = lax.pad(lax.optimization_barrier(all_windows), np.zeros((), x.dtype), outer + short + outer)
+        first = [a + b for a, (b, _, _) in zip(starts, short, strict=True)]
+        last = [e + b for e, (b, _, _) in zip(ends, short, strict=True)]
+        return lax.slice(all_windows, (0, *first, 0), (x.shape[0], *last, x.shape[-1]), (1, *strides, 1))
+
+    return _interleaved(map(filtered, _filters(x, kernel)))
+
+
+def _each_channel_in_parts(x: Any, kernel: Any, windows: Windows) -> jax.Array:
+    """The same, for parts of the batch. The transpose adds them up elementwise, before it sums what is left over all axes but the
+    channels: such a sum reads copies."""
+    rows, *_, channels = x.shape
+    if not isinstance(rows, int) or rows % PARTS or PARTS == 1:
+        return _each_channel(x, kernel, windows)
+    terms, size = _terms(x, kernel.shape, windows), rows // PARTS
+
+    def filtered(weights: Any) -> jax.Array:
+        wide = [lax.optimization_barrier(jnp.broadcast_to(w, (size, *windows.counts, channels))) for w in weights]
+        part = lambda i: _sum(t[i : i + size] * w for t, w in zip(terms, wide, strict=True))
+        return jnp.concatenate([part(i) for i in range(0, rows, size)])
+
+    return _interleaved(map(filtered, _filters(x, kernel)))
+
+
+def _filters(x: Any, kernel: Any) -> list[Any]:
+    """Filters that each channel has one of: (elements of the kernel, channels)."""
+    filters = kernel.reshape(-1, x.shape[-1], kernel.shape[-1] // x.shape[-1])
+    return [filters[:, :, j] for j in range(filters.shape[2])]
+
+
+def _interleaved(filtered: Any) -> jax.Array:
+    """The outputs of several filters side by side, channel by channel."""
+    found = list(filtered)
+    return jnp.stack(found, -1).reshape(*found[0].shape[:-1], -1) if len(found) > 1 else found[0]
 
 
 def _each_group(x: Any, kernel: Any, windows: Windows, groups: int) -> jax.Array:
@@ -131,7 +190,7 @@ def of_xla(x: Any, kernel: Any, windows: Windows) -> jax.Array:
 def of_terms(x: Any, kernel: Any, windows: Windows) -> jax.Array:
     """One product for each element of the kernel. Its transpose adds up shifted products."""
     *_, within, filters = kernel.shape
-    terms = _terms(lax.optimization_barrier(x), kernel.shape, windows)  # the gradient of x is added up once, not where it is used
+    terms = _terms(x, kernel.shape, windows)
     y = _sum(term.reshape(-1, within) @ k for term, k in zip(terms, kernel.reshape(-1, within, filters), strict=True))
     return y.reshape(x.shape[0], *windows.counts, filters)
 
@@ -160,6 +219,7 @@ def _terms(x: Any, kernel_shape: Sequence[int], windows: Windows) -> list[jax.Ar
     strides, edges, dilation, counts = windows
     if not windows.inside:
         x = lax.pad(x, np.zeros((), x.dtype), [(0, 0, 0), *((a, b, 0) for a, b in edges), (0, 0, 0)])
+    x = lax.optimization_barrier(x)  # XLA would pad it in each term, and add up its gradient wherever that is used
     reach = [(c - 1) * s + 1 for c, s in zip(counts, strides, strict=True)]
     starts = ([i * d for i, d in zip(at, dilation, strict=True)] for at in np.ndindex(*kernel_shape[:-2]))
     return [lax.slice(x, (0, *at, 0), (x.shape[0], *map(operator.add, at, reach), x.shape[-1]), (1, *strides, 1)) for at in starts]
@@ -184,12 +244,12 @@ def _volumes(x: tuple, kernel: tuple, windows: Windows) -> bool:
 
 
 def _few_channels(x: tuple, kernel: tuple, windows: Windows) -> bool:
-    return math.prod(kernel[:-1]) <= 32 and kernel[-1] >= 16
+    return math.prod(kernel[:-1]) <= min(kernel[-1], 32)
 
 
 def _shrinking(x: tuple, kernel: tuple, windows: Windows) -> bool:
     """Without padding outputs are so much smaller that XLA's gradient of the inputs, a convolution over padded gradients, is waste."""
-    shrinks = math.prod(x[1:-1]) >= 1.2 * math.prod(windows.counts)
+    shrinks = math.prod(x[1:-1]) >= 1.3 * math.prod(windows.counts)
     return windows.inside and max(windows.strides) == 1 and shrinks and min(kernel[-2:]) >= 16
 
 

@@ -3,6 +3,9 @@
 JAX adds a kernel's gradient up in the loop: with each step a second product, and a sum. Here the tangents of what steps only read, and
 of the inputs, are computed for all steps at once (a product of (time * batch, units) with a kernel's tangent), and a linear loop
 carries those of the states. Reverse mode is the transposition of that: a loop for the states, and then one product for each kernel.
+
+A step of two GRUs of 64 units over 64 steps of 32 rows, with Adam, took 8.0 ms on one core where JAX's own loop takes 10.7, of them
+3.8 and 7.7 in the loops (jax 0.12; 8.4 and 10.6 on 0.10.2); their values alone 0.4 of the time. What follows the loops runs on all cores.
 """
 
 from __future__ import annotations
@@ -73,11 +76,12 @@ def scan(turn: Callable, init: Any, xs: Any, reverse: bool = False, unroll: Any 
 
 
 def _can_be_taken_apart(jaxpr: Any) -> bool:
-    """Whether nothing in a step branches, loops, calls back or has a gradient for reverse mode alone."""
-    eqns = jax_compat.parts(jaxpr).eqns
-    held = [(e.primitive.name, jax_compat.nested_jaxprs(e)) for e in eqns]
+    """Whether nothing in a step branches, loops, calls other code or has a gradient for reverse mode alone."""
+    held = [(e.primitive.name, jax_compat.nested_jaxprs(e)) for e in jax_compat.parts(jaxpr).eqns]
     known = {*_CALLS, "custom_jvp_call"}
-    return not jaxpr.effects and all(not inner or (name in known and all(map(_can_be_taken_apart, inner))) for name, inner in held)
+    if jax_compat.calls_back(jaxpr) or any(name == "ffi_call" for name, _ in held):
+        return False
+    return all(not inner or (name in known and all(map(_can_be_taken_apart, inner))) for name, inner in held)
 
 
 # ---- The equations of a step ----
@@ -219,6 +223,7 @@ def _folded(product: Callable) -> Callable:
             y = product(eqn, x.reshape(-1, *x.shape[2:]), kernel)
             return y.reshape(*x.shape[:2], *y.shape[1:])
 
+        rows_apart.__name__ = "rows apart"  # no name that a user's function may have
         return jax.jit(rows_apart)(x, kernel)
 
     return of_all_steps
@@ -259,7 +264,7 @@ _PRODUCTS = {
 
 
 def _apart(operation: _Operation, inputs: Sequence[Any]) -> list[Any] | None:
-    """Functions of states in a kernel of XLA's each. Where it fuses all of a GRU's step into one, that is not vectorized: 33 us for 4."""
+    """Functions of states in a kernel of XLA's each. Where it fuses all of a GRU's step into one, that is not vectorized: 33 us, not 4."""
     is_one = operation.changes_with == _OF_STATES and operation.eqn.primitive.name in _KEPT
     return [_barrier(y) for y in operation.run(*inputs)] if is_one else None
 

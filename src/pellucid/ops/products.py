@@ -29,7 +29,8 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
         (2, 3, 5)
     """
     rows = x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x
-    own = own_form("product") and x.ndim > 1 and x.dtype == kernel.dtype == jnp.float32
+    sized = x.ndim > 1 and isinstance(rows.shape[0], int)  # an equation is called again at known sizes
+    own = own_form("product") and sized and x.dtype == kernel.dtype == jnp.float32
     y = _product(rows, kernel) if own else rows @ kernel
     return y.reshape(*x.shape[:-1], kernel.shape[1]) if x.ndim > 2 else y
 
