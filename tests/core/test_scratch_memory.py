@@ -1,5 +1,6 @@
 """Scratch memory that is kept between executions."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -133,3 +134,28 @@ def test_without_glibc_nothing_happens(monkeypatch, library):
 def test_only_true_and_false_are_taken():
     with pytest.raises(TypeError, match=r"keep_scratch_memory: wanted='yes'; expected True or False"):
         pellucid.config.keep_scratch_memory("yes")
+
+
+def resident():
+    """Bytes of memory that the process holds."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@glibc
+def test_what_a_long_compilation_has_left_goes_back_to_the_system():
+    if scratch_memory._glibc() is None:
+        pytest.skip("another allocator, or the user's own settings of this one")
+    libc = ctypes.CDLL("libc.so.6")
+    libc.malloc.restype, size = ctypes.c_void_p, 50_000
+    blocks = [libc.malloc(ctypes.c_size_t(size)) for _ in range(2000)]
+    for block in blocks:
+        ctypes.memset(block, 1, size)
+    for block in blocks[:-1]:  # the last one is behind them all, so that glibc keeps them
+        libc.free(ctypes.c_void_p(block))
+    before = resident()
+    scratch_memory.give_back(0.001)
+    assert resident() > before - 10e6
+    scratch_memory.give_back(1.0)
+    assert resident() < before - 50e6
+    libc.free(ctypes.c_void_p(blocks[-1]))

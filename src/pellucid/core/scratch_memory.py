@@ -10,6 +10,9 @@ It is off unless asked for. JAX takes the scratch memory of a step when the step
 flight, all but the running one hold memory that was never touched, and none of it counts. Kept memory has been touched: a wide layer
 with 134 MB of it, one step a dispatch, held 877 MB instead of 341. Where several steps run in one dispatch, they share it anyway.
 
+What the compiler has left is given back to the system, which glibc does not do by itself: 65 of 350 MB after two layers GRU, and a lower
+peak, as the first step finds that memory free.
+
 Where another memory allocator than glibc's is in use, or the user has set glibc's options, nothing is changed.
 """
 
@@ -23,6 +26,7 @@ from typing import Any
 VARIABLE = "PELLUCID_KEEP_SCRATCH_MEMORY"
 LEAST = 32 * 2**20  # bytes: the largest block that glibc keeps by itself
 MOST_OF_MEMORY = 8  # at most one part in so many of the machine's memory is kept
+LONG = 0.25  # seconds of compilation: what a shorter one leaves is little. Giving it back takes some hundredth of a second
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # mallopt's numbers
 
 _keeps = False
@@ -59,6 +63,12 @@ def keep_for(compiled: Any) -> None:
     if _kept < size <= _memory() // MOST_OF_MEMORY and (libc := _glibc()) is not None:
         _kept = size
         _keep_blocks(libc, size + size // 8, _memory() // MOST_OF_MEMORY)
+
+
+def give_back(compiling: float) -> None:
+    """Gives the memory that a compilation of so many seconds has left back to the system."""
+    if compiling >= LONG and (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
 
 
 def _keep_blocks(libc: Any, size: int, free: int) -> None:
