@@ -5,7 +5,8 @@ of the inputs, are computed for all steps at once (a product of (time * batch, u
 carries those of the states. Reverse mode is the transposition of that: a loop for the states, and then one product for each kernel.
 
 A step of two GRUs of 64 units over 64 steps of 32 rows, with Adam, took 8.0 ms on one core where JAX's own loop takes 10.7, of them
-3.8 and 7.7 in the loops (jax 0.12; 8.4 and 10.6 on 0.10.2); their values alone 0.4 of the time. What follows the loops runs on all cores.
+3.8 and 7.7 in the loops (jax 0.12; 8.4 and 10.6 on 0.10.2); their values alone 0.4 of the
+time; a ConvLSTM of 16 filters on 24 x 24, 306 ms for 1368. What follows the loops runs on all cores.
 """
 
 from __future__ import annotations
