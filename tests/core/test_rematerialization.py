@@ -109,7 +109,7 @@ class Deep(pellucid.Model):
         super().__init__()
         self.form = form
         with pellucid.RematScope(None if form == "remat" else form):
-            self.blocks = [pellucid.Sequential([layers.Dense(128, activation="gelu"), layers.Dense(32)]) for _ in range(12)]
+            self.blocks = [pellucid.Sequential([layers.Dense(128, activation="mish"), layers.Dense(32)]) for _ in range(12)]
 
     def call(self, x):
         for block in self.blocks:
@@ -129,8 +129,23 @@ def scratch_memory(form):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+def scratch_memory_of_jax(checkpoint):
+    """The same for plain JAX."""
+    block = checkpoint(lambda x, up, down: jax.nn.mish(x @ up) @ down)
+
+    def loss(weights, x):
+        for pair in weights:
+            x = x + block(x, *pair)
+        return x.sum()
+
+    weights = [(jnp.ones((32, 128)), jnp.ones((128, 32)))] * 12
+    return jax.jit(jax.grad(loss)).lower(weights, jnp.ones((256, 32))).compile().memory_analysis().temp_size_in_bytes
+
+
 @pytest.mark.slow
 def test_memory_is_saved():
+    if scratch_memory_of_jax(jax.checkpoint) > 0.8 * scratch_memory_of_jax(lambda f: f):
+        pytest.skip("this version's XLA computes nothing again on a CPU: jax.checkpoint saves nothing there")
     usual = scratch_memory(None)
     assert scratch_memory("remat") < 0.4 * usual
     assert scratch_memory("full") < 0.4 * usual

@@ -15,6 +15,7 @@ CASES = {
     ),
     "Conv2D": Case(lambda k: k.layers.Conv2D(3, 3), IMAGES, slow=True),
     "Conv2D same": Case(lambda k: k.layers.Conv2D(3, (2, 3), strides=(2, 1), padding="same", activation="tanh"), IMAGES),
+    "Conv2D of few channels": Case(lambda k: k.layers.Conv2D(8, (2, 1)), IMAGES),
     "Conv2D in groups": Case(lambda k: k.layers.Conv2D(6, 2, groups=2, use_bias=False), IMAGES),
     "Conv2D with regularizers": Case(
         lambda k: k.layers.Conv2D(3, 2, kernel_regularizer="l2", bias_regularizer=k.regularizers.L1(0.5), activity_regularizer="l2"),
