@@ -186,6 +186,7 @@ def test_a_turn_that_branches_or_calls_back_takes_the_plain_loop(inside):
     assert_close(*grads)
 
 
+@pytest.mark.slow
 def test_half_precision_is_kept(both):
     run, args = of("lstm", "sequences backwards")
     args = jax.tree.map(lambda x: x.astype(jnp.bfloat16), args)

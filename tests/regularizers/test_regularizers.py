@@ -178,7 +178,8 @@ def test_regularizers_alone_are_something_to_minimise():
     np.testing.assert_allclose(model.evaluate(X, verbose=0), float(sum(model.losses)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [lambda cls: cls, pytest.param(own, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [lambda cls: cls, own])
 def test_another_regularizer_or_another_factor_counts_from_the_next_step(kind):
     model = regularized(pellucid, regularizers.L2(1.0))
     model.__class__ = kind(type(model))

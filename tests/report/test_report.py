@@ -106,6 +106,7 @@ def test_a_report_after_fit_tells_story_curves_times_work_and_effects_and_fetche
     assert phases["compile"] == pytest.approx(sum(p.seconds for p in model.ledger.programs))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pellucid.errors.SideEffectWarning")
 def test_a_report_after_a_profile_has_its_tables(tmp_path):
     model = Net()
