@@ -172,7 +172,7 @@ def _iterated_shape(error: BaseException) -> tuple | None:
     traceback = error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if code.co_name == "__iter__" and code.co_filename.startswith(os.path.dirname(jax.__file__)):
+        if code.co_name == "__iter__" and code.co_filename.startswith(os.path.dirname(jax.__file__) + os.sep):
             return tuple(getattr(traceback.tb_frame.f_locals.get("self"), "shape", ()))
         traceback = traceback.tb_next
     return None

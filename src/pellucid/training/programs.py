@@ -213,9 +213,13 @@ class Program:
 
     def compile_ahead(self, arrays: list[jax.ShapeDtypeStruct]) -> Any:
         """Compiles it for a block of such arrays, computing nothing. Returns XLA's executable."""
-        own, read = [v.array for v in self.writes], [v.array for v in self.reads]
-        self._compile(own if self.recycles else [], own, read, arrays, np.int32(0), np.int32(1), np.int32(self.form.batch_size))
+        self._compile(*self._one_step(arrays))
         return self._compiled
+
+    def _one_step(self, arrays: list) -> tuple:
+        """What the compiled function is given for the first step of a block of such arrays."""
+        own, read = [v.array for v in self.writes], [v.array for v in self.reads]
+        return own if self.recycles else [], own, read, arrays, np.int32(0), np.int32(1), np.int32(self.form.batch_size)
 
     def text(self, arrays: list) -> str:
         """XLA's text of the compiled program for a block of such arrays, with the scopes of this model.
@@ -225,14 +229,12 @@ class Program:
         found: str = self._compiled.as_text()
         if self.entry is not None and not self.entry.from_cache and not jax.config.jax_compilation_cache_dir:
             return found
-        own, read = [v.array for v in self.writes], [v.array for v in self.reads]
-        numbers = np.int32(0), np.int32(1), np.int32(self.form.batch_size)
 
         @functools.wraps(self._pure)  # JAX remembers what it compiled for the function itself
         def pure(*args: Any) -> Any:
             return self._pure(*args)
 
-        lowered = jax.jit(pure, **self._options).lower(own if self.recycles else [], own, read, arrays, *numbers)
+        lowered = jax.jit(pure, **self._options).lower(*self._one_step(arrays))
         return compilation_cache.compiled_by_name(lowered).as_text()
 
     def _compile(self, *args: Any) -> None:
