@@ -30,7 +30,7 @@ import numpy as np
 from jax import lax
 
 from pellucid.ops.products import product
-from pellucid.ops.tangents import moving, total
+from pellucid.ops.tangents import change_of_product
 
 MOST_TERMS = 64  # elements of a kernel: beyond, the compilation of so many slices takes longer than it gains
 MOST_GROUPS = 64
@@ -101,10 +101,9 @@ def _each_channel(x: Any, kernel: Any, windows: Windows) -> jax.Array:
 
 
 def _each_channel_change(windows: Windows, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (x, kernel), (dx, dkernel) = primals, tangents
-    y = _each_channel(x, kernel, windows)
-    by_input = [_each_channel_spread(dx, kernel, windows)] if moving(dx) else []
-    return y, total(y, by_input, [_each_channel_in_parts(x, dkernel, windows)] if moving(dkernel) else [])
+    y = _each_channel(*primals, windows)
+    by_input, by_kernel = (lambda x, kernel, f=f: f(x, kernel, windows) for f in (_each_channel_spread, _each_channel_in_parts))
+    return y, change_of_product(y, primals, tangents, by_input, by_kernel)
 
 
 _each_channel.defjvp(_each_channel_change, symbolic_zeros=True)
@@ -174,10 +173,9 @@ def _convolution(x: Any, kernel: Any, windows: Windows, form: Form) -> jax.Array
 
 
 def _change(windows: Windows, form: Form, primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (x, kernel), (dx, dkernel) = primals, tangents
-    y = _convolution(x, kernel, windows, form)
-    by_input = [form.by_input(dx, kernel, windows)] if moving(dx) else []
-    return y, total(y, by_input, [form.by_kernel(x, dkernel, windows)] if moving(dkernel) else [])
+    y = _convolution(*primals, windows, form)
+    by_input, by_kernel = (lambda x, kernel, f=f: f(x, kernel, windows) for f in (form.by_input, form.by_kernel))
+    return y, change_of_product(y, primals, tangents, by_input, by_kernel)
 
 
 _convolution.defjvp(_change, symbolic_zeros=True)

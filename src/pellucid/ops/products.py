@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from jax import lax
 
 from pellucid.core.equation import equation
 from pellucid.core.forms import own_form
-from pellucid.ops.tangents import moving, total
+from pellucid.ops.tangents import change_of_product
 
 
 @equation
@@ -41,9 +42,8 @@ def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _change(primals: tuple, tangents: tuple) -> tuple[jax.Array, jax.Array]:
-    (x, kernel), (dx, dkernel) = primals, tangents
-    y = x @ kernel
-    return y, total(y, [dx @ kernel] if moving(dx) else [], [by_kernel(x, dkernel)] if moving(dkernel) else [])
+    y = operator.matmul(*primals)
+    return y, change_of_product(y, primals, tangents, operator.matmul, by_kernel)
 
 
 _product.defjvp(_change, symbolic_zeros=True)
