@@ -33,30 +33,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dispatch", description=__doc__)
     names = [name for name, workload in WORKLOADS.items() if workload.base is None]
     parser.add_argument("--workloads", nargs="+", choices=names, default=names, metavar="NAME", help=f"some of: {', '.join(names)}")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for the timings of a workload, compilations not counted")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for the timings of a workload, compilations not counted")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(WORKLOADS[options.workloads[0]], options.seconds)))
         return
-    table = Table("workload", "µs a step, best", *FORMS, "auto is", "auto, times the best")
+    table = Table("workload", "µs a step, best", *FORMS)
     for name in options.workloads:
         arguments = ["-m", "benchmarks.dispatch", "--measure", "--workloads", name, "--seconds", str(options.seconds)]
         done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
         table.add_row(name, *row(json.loads(done.stdout.splitlines()[-1])))
-    console = Console(width=None if sys.stdout.isatty() else 152)
+    console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(table)
-    console.print("Medians as multiples of the best (those of the minima); in brackets: seconds of the first epoch.")
+    console.print(
+        "Medians as multiples of that of the best form but auto (in brackets: the same of the minima); seconds of the first epoch."
+    )
 
 
 def row(found: dict[str, Any]) -> list[str]:
     """The cells of a workload."""
     times, firsts = found["times"], found["first"]
-    others = [form for form in times if form != "auto"]
-    medians, least = ({form: of(times[form]) for form in times} for of in (statistics.median, min))
-    best, lowest = (min(each[form] for form in others) for each in (medians, least))
-    ratio = lambda form: f"{medians[form] / best:.3f} ({least[form] / lowest:.3f})"
-    return [f"{best:,.1f}", *(f"{ratio(form)} [{firsts[form]:.1f}]" for form in FORMS), found["auto"], ratio("auto")]
+    medians, least = ({form: of(times[form]) for form in FORMS} for of in (statistics.median, min))
+    best, lowest = (min(each[form] for form in FORMS if form != "auto") for each in (medians, least))
+    notes = {form: f"{firsts[form]:.1f} s" for form in FORMS} | {"auto": found["auto"]}
+    return [f"{best:,.1f}", *(f"{medians[form] / best:.2f} ({least[form] / lowest:.2f})\n{notes[form]}" for form in FORMS)]
 
 
 def measure(workload: Workload, seconds: float) -> dict[str, Any]:
@@ -72,16 +73,16 @@ def measure(workload: Workload, seconds: float) -> dict[str, Any]:
         trainer = pellucid_trainer(workload, data)
         trainer.model._machine.settings.steps_per_execution = wanted(steps, bytes_a_batch)
         with loop_of_programs(loop):
-            first[name] = timed(lambda: trainer.fit(1, False))
+            first[name] = timed(trainer.fit, 1)
         fits[name] = trainer.fit
         if name == "auto":
             chosen = layout(trainer.model)
     times: dict[str, list[float]] = {name: [] for name in fits}
-    epochs = {name: max(1, round(FIT_SECONDS / timed(lambda: fit(1, False)))) for name, fit in fits.items()}
+    epochs = {name: max(1, round(FIT_SECONDS / timed(fit, 1))) for name, fit in fits.items()}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times["auto"]) < 3:
         for name, fit in fits.items():
-            times[name].append(timed(lambda: fit(epochs[name], False)) / (epochs[name] * steps) * 1e6)
+            times[name].append(timed(fit, epochs[name]) / (epochs[name] * steps) * 1e6)
     return {"times": times, "first": first, "auto": chosen}
 
 
@@ -133,9 +134,9 @@ def loop_of_programs(loop: Callable | None) -> Iterator[None]:
         programs.lax = kept
 
 
-def timed(function: Callable[[], Any]) -> float:
+def timed(fit: Callable[[int, bool], float], epochs: int) -> float:
     start = time.perf_counter()
-    function()
+    fit(epochs, False)
     return time.perf_counter() - start
 
 
