@@ -3,20 +3,17 @@
     python -m benchmarks.dispatch
     python -m benchmarks.dispatch --workloads cnn gru --seconds 20
 
-For each workload all forms in one process, in turn. `make bench` runs it after the tables. To write steps out where the library would
-not, the loop of a program is replaced by so many turns in a row.
+For each workload all forms in one process, in turn. `make bench` runs it after the tables.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import statistics
 import subprocess
 import sys
 import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -70,11 +67,13 @@ def measure(workload: Workload, seconds: float) -> dict[str, Any]:
     data = make_data(workload)
     bytes_a_batch = sum(x.nbytes for x in data.training) // steps
     fits, first, chosen = {}, {}, ""
-    for name, (wanted, loop) in FORMS.items():
+    for name, (wanted, number) in FORMS.items():
         trainer = pellucid_trainer(workload, data)
-        trainer.model._machine.settings.steps_per_execution = wanted(steps, bytes_a_batch)
-        with loop_of_programs(loop):
-            first[name] = timed(trainer.fit, 1)
+        machine = trainer.model._machine
+        machine.settings.steps_per_execution = wanted(steps, bytes_a_batch)
+        if number > 1:
+            machine.form = written_out(machine.form, number)
+        first[name] = timed(trainer.fit, 1)
         fits[name] = trainer.fit
         if name == "auto":
             chosen = layout(trainer.model)
@@ -103,39 +102,24 @@ def room(steps: int, bytes_a_batch: int) -> int:
     return min(steps, LOOP_STEPS, max(2, BLOCK_BYTES // bytes_a_batch))
 
 
-def written_out(number: int) -> Callable:
-    """In the place of ``lax.fori_loop``: so many turns, one after the other."""
+def written_out(form: Callable, number: int) -> Callable:
+    """How blocks are laid out, but with so many steps written out, wherever the library would not."""
 
-    def loop(first: Any, end: Any, turn: Callable, state: Any) -> Any:
-        for i in range(number):
-            state = turn(first + i, state)
-        return state
+    def changed(*args: Any, **options: Any) -> Any:
+        single = form(*args, **options)
+        return dataclasses.replace(single, capacity=max(1, single.capacity // number) * number, written_out=number)
 
-    return loop
+    return changed
 
 
-# How many steps go in one dispatch, given their number and the bytes of a batch; and what stands for the loop of a program.
-FORMS: dict[str, tuple[Callable[[int, int], Any], Callable | None]] = {
-    "loop": (room, None),
-    "one by one": (lambda steps, size: 1, None),
-    "2 written out": (lambda steps, size: 2, written_out(2)),
-    "4 written out": (lambda steps, size: 4, written_out(4)),
-    "auto": (lambda steps, size: "auto", None),
+# How many steps go in one dispatch, given their number and the bytes of a batch; and how many of single ones are written out together.
+FORMS: dict[str, tuple[Callable[[int, int], Any], int]] = {
+    "loop": (room, 1),
+    "one by one": (lambda steps, size: 1, 1),
+    "2 written out": (lambda steps, size: 1, 2),
+    "4 written out": (lambda steps, size: 1, 4),
+    "auto": (lambda steps, size: "auto", 1),
 }
-
-
-@contextlib.contextmanager
-def loop_of_programs(loop: Callable | None) -> Iterator[None]:
-    """Programs that are traced inside have another loop."""
-    from pellucid.training import programs
-
-    kept = programs.lax
-    if loop is not None:
-        programs.lax = types.SimpleNamespace(**{**vars(kept), "fori_loop": loop})  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        programs.lax = kept
 
 
 def timed(fit: Callable[[int, bool], float], epochs: int) -> float:

@@ -9,8 +9,8 @@ ms a step against 8). And steps of which a dispatch would hold one. They are dis
 Short steps with convolutions, though, go several in a program without a loop, written out: four of them take 0.94 of the time that a step
 alone does (a CNN of 8 ms; 0.82 of 15 ms with jax 0.10.2), which is a constant half a millisecond (two) for each step saved. The price is
 compilation, 0.4 s for four steps of that CNN with its first 1.1: a long step would gain little and a deep net would compile for long, so
-these stay single. Nothing else gains: four steps of the MLP, the GRU and the transformer of the benchmarks written out take 1.00 to 1.02,
-1.04 to 1.17 and 1.00 times what they take in a loop, and compile for up to twice as long; shorter steps take 1.5 times and more. (See
+these stay single. Nothing else gains: four steps of the MLP, the GRU and the transformer of the benchmarks written out take 1.00 to 1.03,
+1.04 to 1.17 and 1.00 times what they take in a loop, and compile for up to twice as long; shorter steps take 1.3 times and more. (See
 ``benchmarks/dispatch.py``.)
 
 All this follows from the graph, so that nothing has to be measured, and the same model is computed in the same way each time.
