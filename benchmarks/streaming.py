@@ -1,63 +1,152 @@
-"""Training on data that are read while it runs, beside the same rows in memory: what reading costs that takes a part of a step.
+"""Training on rows that are read while it runs, beside the same rows in memory.
 
-    python -m benchmarks.streaming [--workloads mlp] [--rounds 5]
+    python -m benchmarks.streaming
+    python -m benchmarks.streaming --workloads mlp --only waits --seconds 40
 
-All in one process, in turn. First the step is timed with the rows as arrays. Then batches come from a generator and from a `PyDataset`,
-and reading one takes 0, 40 and 80 % of that step: as waiting, as for a disk, and as work of the processor in NumPy. A processor whose
-cores are all at work has no time to give away: the floor is the step on arrays with the same work done in a thread that nobody waits for.
+For each workload all ways in one process, in turn. First a step is timed on arrays in memory. Then reading a batch takes a part of that
+step: as waiting, as for a disk, or as work of the processor. `make bench` runs it after the tables.
 """
 
 import argparse
 import dataclasses
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import pellucid
+from benchmarks.__main__ import ENVIRONMENT, ROOT
 from benchmarks.peers.keras_api import MODELS
-from benchmarks.workloads import WORKLOADS, Workload, make_data
+from benchmarks.workloads import WORKLOADS, make_data
 
-SHARES = (0.4, 0.8)
-SIZES = {  # batches of an epoch, and rows of a batch: data for which it pays to stream have many batches
-    "wide_and_deep": (200, 4096),
-    "mlp": (200, 128),
-    "cnn": (60, 64),
-    "gru": (100, 32),
-    "transformer": (16, 16),
-}
-DECODED = np.random.default_rng(0).integers(0, 255, 2**14, np.uint8)
+# Batches of an epoch and rows of a batch: data that are streamed have many batches, and large ones where a step is short.
+SIZES = {"wide_and_deep": (400, 4096), "mlp": (120, 128), "cnn": (40, 64), "gru": (40, 32), "transformer": (20, 16)}
+LEAST = 3  # figures of each way
+BYTES = np.random.default_rng(0).integers(0, 255, 2**14, np.uint8)
 
 Read = Callable[[], None]
 
 
-def wait(seconds: float) -> Read:
-    """Reading that waits, and leaves the processor to others."""
-    start = time.perf_counter()
-    for _ in range(100):
-        time.sleep(1e-4)
-    late = (time.perf_counter() - start) / 100 - 1e-4  # the system wakes those who sleep somewhat later than they asked for
-    return lambda: time.sleep(seconds - late)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
+    parser.add_argument("--workloads", nargs="+", choices=SIZES, default=["wide_and_deep", "mlp", "cnn"], help="what to train")
+    parser.add_argument("--shares", nargs="+", type=float, default=[0.4, 0.8], help="of a step, that reading takes")
+    parser.add_argument("--only", default="", help="ways with this in their name")
+    parser.add_argument("--seconds", type=float, default=15.0, help="for the timings of a workload, compilation not counted")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure(options.workloads[0], options.shares, options.only, options.seconds)))
+        return
+    given = ["--only", options.only, "--seconds", str(options.seconds), "--shares", *map(str, options.shares)]
+    console = Console(width=None if sys.stdout.isatty() else 132)
+    for name in options.workloads:
+        arguments = ["-m", "benchmarks.streaming", "--measure", *given, "--workloads", name]
+        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+        console.print(shown(name, json.loads(done.stdout.splitlines()[-1])))
 
 
-def work(seconds: float) -> Read:
-    """Reading that takes so much time of the processor: bytes become numbers, piece after piece."""
-    room = np.empty(DECODED.shape, np.float32)
+def shown(name: str, times: dict[str, list[float]]) -> Table:
+    """The table of a workload: a row for each way."""
+    steps, size = SIZES[name]
+    table = Table(
+        "rows", "µs a step", "times arrays", "of minima", title=f"{name}: {steps} batches of {size}, {len(times['arrays'])} rounds"
+    )
+    for way, measured in times.items():
+        ratio = statistics.median(mine / arrays for mine, arrays in zip(measured, times["arrays"], strict=True))
+        table.add_row(way, f"{statistics.median(measured):,.1f}", f"{ratio:.3f}", f"{min(measured) / min(times['arrays']):.3f}")
+    return table
 
-    def read() -> None:
-        end = time.thread_time() + seconds
-        while time.thread_time() < end:
-            np.multiply(DECODED, np.float32(1 / 255), out=room)
 
-    return read
+def measure(name: str, shares: list[float], only: str, seconds: float) -> dict[str, list[float]]:
+    """Microseconds a step, for each way as often as there is time."""
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(name, Path(folder))
+        for _ in range(2):  # the first one compiles
+            case.on_arrays()
+        step = statistics.median(case.on_arrays() for _ in range(3)) / 1e6
+        ways = {way: run for way, run in case.ways(shares, step).items() if way == "arrays" or only in way}
+        for run in ways.values():
+            run()
+        times: dict[str, list[float]] = {way: [] for way in ways}
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(times["arrays"]) < LEAST:
+            for way, run in ways.items():
+                times[way].append(run())
+        return times
+
+
+class Case:
+    """A model, its rows, and the ways to give it these."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.steps, self.batch_size = SIZES[name]
+        workload = dataclasses.replace(WORKLOADS[name], rows=self.steps * self.batch_size, batch_size=self.batch_size, validation_rows=0)
+        make_model, split = MODELS[workload.model]
+        self.model = make_model(pellucid)
+        self.rows = split(*make_data(workload).training)
+        self.batches = [jax.tree.map(lambda a, i=i: a[i * self.batch_size :][: self.batch_size], self.rows) for i in range(self.steps)]
+        leaves, tree = jax.tree.flatten(self.rows)
+        self.in_files = jax.tree.unflatten(tree, [in_file(a, folder / f"{i}.npy") for i, a in enumerate(leaves)])
+
+    def ways(self, shares: list[float], step: float) -> dict[str, Callable[[], float]]:
+        """What is timed, for steps of so many seconds."""
+        found: dict[str, Callable[[], float]] = {
+            "arrays": self.on_arrays,
+            "arrays in files": lambda: self.fit(*self.in_files, batch_size=self.batch_size),
+            "generator": lambda: self.on_generator(lambda: None),
+        }
+        for share in shares:
+            waits, works = wait(share * step), work(share * step)
+            found |= {
+                f"generator waits {share:.0%}": lambda read=waits: self.on_generator(read),
+                f"generator works {share:.0%}": lambda read=works: self.on_generator(read),
+                f"arrays, beside work {share:.0%}": lambda read=works: self.beside(read),
+            }
+        most = wait(max(shares) * step)
+        return found | {f"PyDataset waits {max(shares):.0%}": lambda: self.fit(Numbered(self.batches, most))}
+
+    def fit(self, *given: Any, **options: Any) -> float:
+        """Microseconds a step."""
+        return self.timed(lambda: self.model.fit(*given, verbose=0, **options))
+
+    def timed(self, function: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        function()
+        return (time.perf_counter() - start) / self.steps * 1e6
+
+    def on_arrays(self) -> float:
+        return self.fit(*self.rows, batch_size=self.batch_size)
+
+    def on_generator(self, read: Read) -> float:
+        def batches() -> Iterator[Any]:
+            for batch in self.batches:
+                read()
+                yield batch
+
+        return self.fit(batches())
+
+    def beside(self, read: Read) -> float:
+        """On arrays, while a thread reads as often and nobody waits for it, until both have ended."""
+
+        def both() -> None:
+            thread = threading.Thread(target=lambda: [read() for _ in self.batches])
+            thread.start()
+            self.on_arrays()
+            thread.join()
+
+        return self.timed(both)
 
 
 class Numbered(pellucid.utils.PyDataset):
@@ -75,127 +164,32 @@ class Numbered(pellucid.utils.PyDataset):
         return self.batches[index]
 
 
-class Case:
-    """A workload, and the ways to give it its rows."""
-
-    def __init__(self, name: str, folder: str) -> None:
-        steps, size = SIZES[name]
-        self.workload: Workload = dataclasses.replace(WORKLOADS[name], rows=steps * size, batch_size=size, validation_rows=0)
-        make_model, split = MODELS[self.workload.model]
-        self.model = make_model(pellucid)
-        self.inputs, self.targets = split(*make_data(self.workload).training)
-        self.batches = [self._rows(slice(i * size, (i + 1) * size)) for i in range(steps)]
-        self.folder = folder
-
-    def _rows(self, rows: slice) -> tuple:
-        take = lambda part: tuple(a[rows] for a in part) if isinstance(part, tuple | list) else part[rows]
-        return take(self.inputs), take(self.targets)
-
-    def fit(self, *given: Any, **options: Any) -> float:
-        """Microseconds a step."""
-        return self.timed(lambda: self.model.fit(*given, verbose=0, **options))
-
-    def timed(self, function: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        function()
-        return (time.perf_counter() - start) / len(self.batches) * 1e6
-
-    def on_arrays(self) -> float:
-        return self.fit(self.inputs, self.targets, batch_size=self.workload.batch_size)
-
-    def on_files(self) -> float:
-        """Arrays that lie in files."""
-        if not hasattr(self, "mapped"):
-            self.mapped = [self._mapped(part, f"{self.workload.name}{i}") for i, part in enumerate((self.inputs, self.targets))]
-        return self.fit(*self.mapped, batch_size=self.workload.batch_size)
-
-    def _mapped(self, part: Any, name: str) -> Any:
-        if isinstance(part, tuple | list):
-            return tuple(self._mapped(a, f"{name}_{i}") for i, a in enumerate(part))
-        path = Path(self.folder) / f"{name}.npy"
-        np.save(path, part)
-        return np.load(path, mmap_mode="r")
-
-    def on_generator(self, read: Read | None) -> float:
-        def batches() -> Iterator[Any]:
-            for batch in self.batches:
-                if read is not None:
-                    read()
-                yield batch
-
-        return self.fit(batches())
-
-    def on_dataset(self, read: Read) -> float:
-        return self.fit(Numbered(self.batches, read))
-
-    def floor(self, read: Read) -> float:
-        """On arrays, with the work done by a thread beside, until both have ended."""
-
-        def both() -> None:
-            beside = threading.Thread(target=lambda: [read() for _ in self.batches])
-            beside.start()
-            self.on_arrays()
-            beside.join()
-
-        return self.timed(both)
+def wait(seconds: float) -> Read:
+    """Reading that waits, and leaves the processor to others."""
+    start = time.perf_counter()
+    for _ in range(100):
+        time.sleep(1e-4)
+    late = (time.perf_counter() - start) / 100 - 1e-4  # the system wakes those who sleep somewhat later than they asked for
+    return lambda: time.sleep(max(0.0, seconds - late))
 
 
-def ways(case: Case, step: float) -> dict[str, Callable[[], float]]:
-    """What is timed, by the row of the table."""
-    found: dict[str, Callable[[], float]] = {
-        "arrays": case.on_arrays,
-        "arrays in files": case.on_files,
-        "generator": lambda: case.on_generator(None),
-    }
-    for share in SHARES:
-        seconds = share * step / 1e6
-        found |= {
-            f"generator, waits {share:.0%}": lambda read=wait(seconds): case.on_generator(read),
-            f"PyDataset, waits {share:.0%}": lambda read=wait(seconds): case.on_dataset(read),
-        }
-    for share in SHARES:
-        seconds = share * step / 1e6
-        found |= {
-            f"generator, works {share:.0%}": lambda read=work(seconds): case.on_generator(read),
-            f"floor: works {share:.0%} beside arrays": lambda read=work(seconds): case.floor(read),
-        }
+def work(seconds: float) -> Read:
+    """Reading that takes so much time of the processor: bytes become numbers, piece after piece."""
+    room = np.empty(BYTES.shape, np.float32)
+
+    def read() -> None:
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            np.multiply(BYTES, np.float32(1 / 255), out=room)
+
+    return read
+
+
+def in_file(array: np.ndarray, path: Path) -> np.ndarray:
+    """It as an array that lies in a file."""
+    np.save(path, array)
+    found: np.ndarray = np.load(path, mmap_mode="r")
     return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.streaming", description=__doc__)
-    parser.add_argument("--workloads", nargs="+", choices=SIZES, default=["wide_and_deep", "mlp", "cnn", "transformer"])
-    parser.add_argument("--rounds", type=int, default=5, help="times that each way has its turn")
-    parser.add_argument("--ways", nargs="+", default=[""], help="only rows whose name has one of these in it")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    for name in options.workloads:
-        with tempfile.TemporaryDirectory() as folder:
-            show(name, *measure(Case(name, folder), options.rounds, options.ways))
-
-
-def measure(case: Case, rounds: int, wanted: list[str]) -> tuple[Case, dict[str, list[float]]]:
-    for _ in range(2):
-        case.on_arrays()
-    step = statistics.median(case.on_arrays() for _ in range(3))
-    chosen = {way: run for way, run in ways(case, step).items() if way == "arrays" or any(part in way for part in wanted)}
-    for run in chosen.values():
-        run()
-    times: dict[str, list[float]] = {way: [] for way in chosen}
-    for _ in range(rounds):
-        for way, run in chosen.items():
-            times[way].append(run())
-    return case, times
-
-
-def show(name: str, case: Case, times: dict[str, list[float]]) -> None:
-    steps, size = SIZES[name]
-    table = Table("rows", "µs a step", "times arrays", "of minima", title=f"{name}: {steps} batches of {size}")
-    for way, measured in times.items():
-        ratio = statistics.median(a / b for a, b in zip(measured, times["arrays"]))
-        of_minima = min(measured) / min(times["arrays"])
-        table.add_row(way, f"{statistics.median(measured):.1f}", f"{ratio:.3f}", f"{of_minima:.3f}")
-    Console(width=100).print(table)
 
 
 if __name__ == "__main__":
