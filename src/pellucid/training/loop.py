@@ -142,7 +142,7 @@ def _one_epoch(
     if bar:
         bar.begin(f"Epoch {epoch + 1}/{epochs} ", source.wanted)
     with runner.machine.epoch():
-        steps, last = _one_pass(runner, phases.over("data", source.epoch()), "train", callbacks, bar)
+        steps, last = _one_pass(runner, source, phases.over("data", source.epoch()), "train", callbacks, bar)
     runner.machine.apply_waiting_gradients()
     if last is None:
         _warn(f"fit: the data ran out before epoch {epoch + 1}; training ends. Expected steps_per_epoch * epochs batches.")
@@ -211,7 +211,7 @@ class _Tester:
         self.runner.reset()
         if bar:
             bar.begin("", self.source.wanted)
-        steps, last = _one_pass(self.runner, self.source.epoch(), "test", callbacks, bar)
+        steps, last = _one_pass(self.runner, self.source, self.source.epoch(), "test", callbacks, bar)
         wanted = self.source.steps
         if last is None or (wanted is not None and steps < wanted):
             _warn(f"{self.where}: the data ran out after {steps} of {'all' if wanted is None else wanted} batches.")
@@ -223,7 +223,7 @@ class _Tester:
 
 
 def _one_pass(
-    runner: Any, blocks: Iterator[Block], part: str, callbacks: CallbackList, bar: ProgressBar | None
+    runner: Any, source: Source, blocks: Iterator[Block], part: str, callbacks: CallbackList, bar: ProgressBar | None
 ) -> tuple[int, Callable[[], dict[str, Any]] | None]:
     """Runs all blocks. Returns the number of steps, and a function that waits for the device and gives the logs."""
     listens = callbacks.listens(part, to_each_step=False)
@@ -246,7 +246,7 @@ def _one_pass(
                 break
             if listens and done < block.steps:
                 callbacks.call(f"on_{part}_batch_begin", steps, {})
-            while len(flying) > runner.in_flight or (flying and _is_ready(flying[0][2])):
+            while len(flying) > _in_flight(runner, source) or (flying and _is_ready(flying[0][2])):
                 finished = flying.popleft()
                 runner.settle(finished[2])
             if bar and bar.wants() and finished:
@@ -262,6 +262,11 @@ def _one_pass(
         return program.logs(packed)
 
     return steps, logs
+
+
+def _in_flight(runner: Any, source: Source) -> int:
+    """Dispatches that the device may have to do. A block that is being filled gets more batches until the last of them begins."""
+    return runner.in_flight if source.has_full_block() else min(1, runner.in_flight)
 
 
 def _tell(callbacks: CallbackList, part: str, first: int, steps: list[Any]) -> None:
@@ -370,6 +375,8 @@ def predict(
                     listeners.call("on_predict_batch_end", before + done - 1, {"outputs": _fetched(outputs, real, room)[0]})
                     if done < block.steps:
                         listeners.call("on_predict_batch_begin", before + done, {})
+                if len(pieces) > 1 and not source.has_full_block():
+                    jax.block_until_ready(pieces[-2][0])
                 if len(pieces) > IN_FLIGHT:
                     pieces[-IN_FLIGHT - 1] = _fetched(*pieces[-IN_FLIGHT - 1])
             before += block.steps

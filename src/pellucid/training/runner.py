@@ -23,7 +23,7 @@ from pellucid.graph.signature import BATCH, Axis, Open, axes_of_lengths, is_none
 from pellucid.training import nonfinite, steps
 from pellucid.training.compiled import Objective
 from pellucid.training.data import ArrayData, Arrays, Block, Plan, Source
-from pellucid.training.data.stream import JOINED, Kind
+from pellucid.training.data.filling import JOINED, Kind
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
 from pellucid.training.own_step import pack

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-_AHEAD = 2  # blocks that wait on the device
-_PATIENCE = 2.0  # seconds that the end of an epoch waits for an item which is being made
+AHEAD = 2  # blocks that wait on the device
+PATIENCE = 2.0  # seconds that the end of an epoch waits for an item which is being made
 
 
 class Worker:
@@ -44,7 +44,7 @@ class Prefetch:
     """
 
     def __init__(self, items: Iterable[Any], worker: Worker | None = None):
-        self._ready: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
+        self._ready: queue.Queue[tuple[str, Any]] = queue.Queue(AHEAD)
         self._stop, self._done = threading.Event(), threading.Event()
         self._ended = False
         own = Worker() if worker is None else worker
@@ -97,7 +97,7 @@ class Prefetch:
                 self._ready.get_nowait()
                 continue
             break
-        return self._done.wait(_PATIENCE if wait else 0)
+        return self._done.wait(PATIENCE if wait else 0)
 
 
 class InOrder:

@@ -84,6 +84,10 @@ class Arrays:
         assert blocks is not None
         return blocks
 
+    def has_full_block(self) -> bool:
+        """Blocks are never fuller than they are: see Stream."""
+        return True
+
     def close(self) -> None:
         """Ends the gathering of an epoch that is not finished."""
         if self._feed is not None:

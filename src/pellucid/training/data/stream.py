@@ -1,14 +1,11 @@
 """Stream: batches of whatever iterates, such as a generator, a ``PyDataset``, a ``DataLoader`` of PyTorch, a ``tf.data.Dataset``.
 
-A thread takes the batches while the device computes. Each is copied when it arrives, since the iterator may fill the same buffer
-again. Batches of equal shapes are copied one after the other into blocks, so that many short steps go in one dispatch; a block
-that takes long to fill goes out as it is.
+A thread takes the batches while the device computes, and copies them into blocks; see ``filling``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import time
 import types
@@ -20,33 +17,10 @@ import numpy as np
 
 from pellucid.errors import DataError
 from pellucid.training.data.arrays import ArrayData
-from pellucid.training.data.feed import Block, Plan, aligned
+from pellucid.training.data.feed import Block, Plan
+from pellucid.training.data.filling import Batch, Filler, Kind
 from pellucid.training.data.prefetch import InOrder, Prefetch, Worker
 from pellucid.training.data.pydataset import PyDataset
-
-JOINED = 64  # batches of a block, at most: the cost of a dispatch is nothing then
-_HURRY = 0.01  # seconds in which a block should be full
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kind:
-    """What batches that one program can take have in common: structure, shapes without the rows, data types."""
-
-    tree: Any
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[np.dtype, ...]
-
-    def is_of(self, data: ArrayData) -> bool:
-        """Whether data are of this kind."""
-        leaves, tree = jax.tree.flatten(data.tree())
-        return tree == self.tree and self.shapes == tuple(a.shape[1:] for a in leaves) and self.dtypes == tuple(a.dtype for a in leaves)
-
-
-@dataclasses.dataclass
-class _Batch:
-    leaves: list[Any]
-    kind: Kind
-    rows: int
 
 
 class Stream:
@@ -93,7 +67,7 @@ class Stream:
         self._one_shot = hasattr(given, "__next__") and not isinstance(getattr(type(given), "__iter__", None), types.FunctionType)
         self._kinds: dict[Any, Kind] = {}
         self._count = 0  # of batches so far
-        self._running: Prefetch | None = None
+        self._running: Prefetch | Filler | None = None
         self.exhausted = False
         if steps is None and self.length is None and _is_endless(given):
             argument = "steps_per_epoch" if where == "fit" else "validation_steps" if "validation" in where else "steps"
@@ -113,11 +87,11 @@ class Stream:
         self.joins = jax.default_backend() == "cpu" or not any(isinstance(leaf, jax.Array) for leaf in first.leaves)
         self._plan = Plan(first.rows, 1, False)
 
-    def _peek(self) -> _Batch:
+    def _peek(self) -> Batch:
         """Takes the first batch, which says what batches are like."""
         self._begin()
-        self._running = Prefetch(self._items(1), self._worker)
-        self._peeked = list(self._running)
+        self._running = items = Prefetch(self._items(1), self._worker)
+        self._peeked = list(items)
         if not self._peeked:
             raise DataError(f"{self._where}: the {type(self._given).__name__} gave no batch; expected at least one.")
         return self._checked(self._peeked[0], look=True)
@@ -153,10 +127,10 @@ class Stream:
         """The blocks of one epoch."""
         if not self._peeked:
             self._begin()
-        self._running = Prefetch(self._blocks(), self._worker)
-        return self._until_end(self._running)
+        self._running = blocks = Filler(self._batches(), self._capacity, self._worker)
+        return self._until_end(blocks)
 
-    def _until_end(self, blocks: Prefetch) -> Iterator[Block]:
+    def _until_end(self, blocks: Filler) -> Iterator[Block]:
         yield from blocks
         if isinstance(self._given, PyDataset):
             self._given.on_epoch_end()
@@ -180,6 +154,10 @@ class Stream:
         if iterator is not self._given and close is not None:
             with contextlib.suppress(Exception):
                 close()
+
+    def has_full_block(self) -> bool:
+        """Whether the next block is there, and can get no more batches."""
+        return not isinstance(self._running, Filler) or self._running.has_full_block()
 
     # ---- Items ----
 
@@ -216,7 +194,7 @@ class Stream:
 
     # ---- Batches ----
 
-    def _batch(self, item: Any) -> _Batch:
+    def _batch(self, item: Any) -> Batch:
         """A batch in arrays. What was seen before takes the short way."""
         leaves, tree = jax.tree.flatten(self._unpacked(item))
         if all(isinstance(leaf, np.ndarray | jax.Array) and leaf.ndim for leaf in leaves):
@@ -224,7 +202,7 @@ class Stream:
             rows = leaves[0].shape[0] if leaves else 0
             if kind is not None and rows and all(leaf.shape[0] == rows for leaf in leaves):
                 self._count += 1
-                return _Batch(leaves, kind, rows)
+                return Batch(leaves, kind, rows)
         return self._checked(item)
 
     def _unpacked(self, item: Any) -> tuple[Any, Any, Any]:
@@ -233,7 +211,7 @@ class Stream:
             sample_weight = self._weigh(y, sample_weight)
         return (x, None, None) if self._inputs_only else (x, y, sample_weight)
 
-    def _checked(self, item: Any, look: bool = False) -> _Batch:
+    def _checked(self, item: Any, look: bool = False) -> Batch:
         x, y, sample_weight = given = self._unpacked(item)
         where = f"{self._where}, batch {self._count + 1}"
         data = ArrayData.check(x, y, sample_weight, where, look)
@@ -244,80 +222,22 @@ class Stream:
         if structure == tree and all(isinstance(leaf, np.ndarray) for leaf in raw):  # such as float64, which becomes float32
             self._kinds.setdefault((tree, *((leaf.shape[1:], leaf.dtype) for leaf in raw)), kind)
         self._count += 1
-        return _Batch(leaves, kind, data.rows)
+        return Batch(leaves, kind, data.rows)
 
-    def _blocks(self) -> Iterator[Block]:
-        """The blocks of an epoch. Runs in the thread."""
-        filling: _Filling | None = None
-        failed: Exception | None = None
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of an epoch. Runs in the thread."""
         peeked, self._peeked = self._peeked, []
-        items = self._items(None if self.steps is None else self.steps - len(peeked))
-        try:
-            for batch in self._timed(peeked, items):
-                if filling is not None and not filling.takes(batch):
-                    yield filling.block()
-                    filling = None
-                if filling is None:
-                    alike = batch.rows == self.batch_size and batch.kind is self._kind
-                    filling = _Filling(batch, self._plan.capacity if alike else 1)
-                filling.add(batch)
-                if filling.is_full(self._took):
-                    yield filling.block()
-                    filling = None
-        except Exception as error:  # the batches before it come first
-            failed = error
-        if filling is not None:
-            yield filling.block()
-        if failed is not None:
-            raise failed
-
-    def _timed(self, peeked: list[Any], items: Iterator[Any]) -> Iterator[_Batch]:
-        """Batches; ``_took`` is the time that the last one took."""
-        for source in (peeked, items):
+        for source in (peeked, self._items(None if self.steps is None else self.steps - len(peeked))):
             started = time.perf_counter()
             for item in source:
                 batch = self._batch(item)
-                self._took = time.perf_counter() - started
+                batch.seconds = time.perf_counter() - started
                 yield batch
                 started = time.perf_counter()
 
-
-class _Filling:
-    """A block that is being filled."""
-
-    def __init__(self, first: _Batch, capacity: int):
-        self.kind, self.rows, self.steps = first.kind, first.rows, 0
-        self.capacity = capacity
-        self.started = time.perf_counter()
-        if self.capacity == 1 and any(isinstance(leaf, jax.Array) for leaf in first.leaves):
-            self.arrays = None
-            return
-        size = self.capacity * self.rows
-        self.arrays = [aligned((size, *shape), dtype) for shape, dtype in zip(first.kind.shapes, first.kind.dtypes, strict=True)]
-
-    def takes(self, batch: _Batch) -> bool:
-        return batch.kind is self.kind and batch.rows == self.rows
-
-    def add(self, batch: _Batch) -> None:
-        """Copies a batch."""
-        if self.arrays is None:  # what JAX has cannot change
-            self.made = [leaf if isinstance(leaf, jax.Array) else jax.device_put(np.array(leaf)) for leaf in batch.leaves]
-        else:
-            at = slice(self.steps * self.rows, (self.steps + 1) * self.rows)
-            for array, leaf in zip(self.arrays, batch.leaves, strict=True):
-                np.copyto(array[at], leaf, casting="unsafe")
-        self.steps += 1
-
-    def is_full(self, took: float) -> bool:
-        """Whether it should go out: it is full, or another batch would take too long."""
-        return self.steps == self.capacity or time.perf_counter() - self.started + took > _HURRY
-
-    def block(self) -> Block:
-        if self.arrays is not None:
-            for array in self.arrays:
-                array[self.steps * self.rows :] = 0
-            self.made = jax.device_put(self.arrays)
-        return Block(self.made, self.steps * self.rows, self.steps, self.rows, kind=self.kind)
+    def _capacity(self, batch: Batch) -> int:
+        """Of a block that begins with a batch: those that are unlike the first one of all go alone."""
+        return self._plan.capacity if batch.rows == self.batch_size and batch.kind is self._kind else 1
 
 
 def unpacked(item: Any, where: str) -> tuple[Any, Any, Any]:

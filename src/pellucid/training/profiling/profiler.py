@@ -11,7 +11,7 @@ import jax
 from pellucid.core.checks import check_counts
 from pellucid.graph.cost import cost_by_scope
 from pellucid.training.data import is_arrays, source_of
-from pellucid.training.data.stream import JOINED
+from pellucid.training.data.filling import JOINED
 from pellucid.training.machine import Machine
 from pellucid.training.profiling.advice import DISPATCH, advice
 from pellucid.training.profiling.hlo import CONTAINERS
