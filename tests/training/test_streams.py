@@ -671,6 +671,19 @@ def test_a_generator_that_waits_for_its_batch_to_be_trained_gets_its_way(model):
     assert int(model.optimizer.iterations) == 5
 
 
+def test_a_generator_may_wait_until_all_that_it_gave_is_trained(model):
+    def three_and_then_two():
+        for i, batch in enumerate(batches()):
+            end = time.monotonic() + 20
+            while i == 3 and int(model.optimizer.iterations) < 3:
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            yield batch
+
+    model.fit(three_and_then_two(), verbose=0)
+    assert int(model.optimizer.iterations) == 5
+
+
 def test_progress_of_an_unknown_number_of_batches(model, capsys):
     model.fit(batches(), verbose=2)
     assert "Epoch 1/1 5/5" in capsys.readouterr().out

@@ -105,7 +105,9 @@ class Runner:
             self.purpose, self.graph, self.sizes, self.batch_size, self.batches, self.bytes_a_batch, self.pads, each_step,
             whole=self.batches - (tail > 0 and not self.pads),
         )  # fmt: skip
-        if self.source.streams and not self.form.loop:  # no dispatch waits for a second batch
+        # No dispatch waits for a second batch. Blocks are as long as reading lets them be: were steps written out wherever a block has
+        # enough of them (a CNN takes 0.9 of the time then), what a step rounds would depend on how fast batches were read.
+        if self.source.streams and not self.form.loop:
             self.form = dataclasses.replace(self.form, capacity=1, written_out=1)
         self._read_again()
 

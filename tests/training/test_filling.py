@@ -1,0 +1,163 @@
+"""Blocks of a stream fill while nobody has need of them, and are taken as they are."""
+
+import threading
+import types
+
+import jax
+import numpy as np
+import pytest
+
+import pellucid
+from pellucid.training import loop
+from pellucid.training.data import filling, prefetch
+from tests.training.twins import random_data
+
+CAPACITY, SIZE = 4, 2
+
+
+@pytest.fixture
+def fill():
+    """Makes the blocks of some batches; ends their threads."""
+    made = []
+
+    def make(items, capacity=CAPACITY):
+        worker = prefetch.Worker()
+        filler = filling.Filler(items, lambda batch: capacity, worker)
+        made.append((filler, worker))
+        return filler
+
+    yield make
+    for filler, worker in made:
+        assert filler.close(wait=True)
+        worker.end()
+
+
+def batch(number, rows=SIZE):
+    leaves = [np.full((rows, 1), number, "float32")]
+    return filling.Batch(leaves, KIND, rows)
+
+
+KIND = filling.Kind(jax.tree.structure([0]), ((1,),), (np.dtype("float32"),))
+
+
+def numbers(block):
+    return np.asarray(block.arrays[0])[: block.rows : block.batch_size, 0].tolist()
+
+
+def test_blocks_that_nobody_takes_are_filled_and_no_more_than_two_wait(fill):
+    given, asked = [], threading.Semaphore(0)
+
+    def items():
+        for i in range(11):
+            given.append(i)
+            asked.release()
+            yield batch(i)
+
+    filler = fill(items())
+    for _ in range(2 * CAPACITY + 1):
+        assert asked.acquire(timeout=20)
+    assert not asked.acquire(timeout=0.1) and len(given) == 9
+    assert filler.has_full_block()
+    blocks = [next(filler), next(filler)]
+    assert asked.acquire(timeout=20) and asked.acquire(timeout=20)
+    blocks += filler
+    assert [n for block in blocks for n in numbers(block)] == list(range(11))
+    assert [b.steps for b in blocks[:2]] == [4, 4]
+
+
+def test_batches_that_are_there_do_not_wait_for_others(fill):
+    goes_on = threading.Event()
+
+    def items():
+        yield batch(0)
+        yield batch(1)
+        assert goes_on.wait(20)
+        yield batch(2)
+
+    filler = fill(items())
+    seen = []
+    while len(seen) < 2:
+        seen += numbers(next(filler))
+    assert seen == [0, 1] and not filler.has_full_block()
+    goes_on.set()
+    assert [numbers(block) for block in filler] == [[2]]
+    assert filler.has_full_block()
+
+
+def test_batches_of_other_sizes_begin_a_block_of_their_own(fill):
+    sizes = [2, 2, 3, 3, 2]
+    blocks = list(fill(batch(i, rows) for i, rows in enumerate(sizes)))
+    assert [n for block in blocks for n in numbers(block)] == list(range(5))
+    assert [b.batch_size for b in blocks for _ in range(b.steps)] == sizes
+
+
+def test_an_error_comes_after_the_batches_before_it(fill):
+    def items():
+        yield batch(0)
+        yield batch(1)
+        raise ZeroDivisionError
+
+    filler, seen = fill(items()), []
+    while len(seen) < 2:
+        seen += numbers(next(filler))
+    assert seen == [0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(filler)
+    with pytest.raises(StopIteration):
+        next(filler)
+
+
+def test_nothing_comes_after_the_end_was_asked_for(fill):
+    goes_on = threading.Event()
+
+    def items():
+        for i in range(3):
+            yield batch(i)
+        assert goes_on.wait(20)
+        yield batch(3)
+
+    filler = fill(items())
+    next(filler)
+    assert not filler.close()
+    assert list(filler) == []
+    goes_on.set()
+
+
+class Line(pellucid.Model):
+    def __init__(self):
+        super().__init__()
+        self.out = pellucid.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.out(inputs)
+
+
+def test_room_that_no_batch_has_filled_is_not_computed_with(monkeypatch):
+    """NumPy's empty arrays hold anything."""
+    x, y = random_data(4, (40, 3), (40, 1))
+    empty = filling.aligned
+
+    def full_of_nan(shape, dtype):
+        room = empty(shape, dtype)
+        room[:] = np.nan
+        return room
+
+    monkeypatch.setattr(filling, "aligned", full_of_nan)
+    models = [Line(), Line()]
+    for model in models:
+        model.compile(optimizer="sgd", loss="mse", metrics=["mae"], nan="raise")
+        model.capture((None, 3))
+        model.set_weights([w * 0 + 0.1 for w in models[0].get_weights()])
+    batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 40, 8)]
+    models[0].fit(x, y, batch_size=8, shuffle=False, epochs=2, verbose=0)
+    models[1].fit(iter(batches + batches), steps_per_epoch=5, epochs=2, verbose=0)
+    for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    np.testing.assert_allclose(models[0].evaluate(x, y, verbose=0), models[1].evaluate(iter(batches), verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(models[0].predict(x, verbose=0), models[1].predict(iter(batches), verbose=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("full, most, expected", [(True, 3, 3), (False, 3, 1), (False, 0, 0)])
+def test_a_block_goes_on_being_filled_until_the_last_dispatch_begins(full, most, expected):
+    source = types.SimpleNamespace(has_full_block=lambda: full)
+    assert loop._in_flight(types.SimpleNamespace(in_flight=most), source) == expected
