@@ -11,13 +11,24 @@ import pytest
 from pellucid import config
 from pellucid.core import compilation_cache, dtypes, naming
 from pellucid.utils import set_random_seed
+from tests import compile_once
 
 # a shell that starts the tests in the background has them ignore Ctrl-C, and their subprocesses, too
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# tests compile for themselves, in subprocesses too, and leave nothing in the folder of whoever runs them
+# tests keep nothing in the folder of whoever runs them, in subprocesses neither
 os.environ[compilation_cache.VARIABLE] = "off"
 config.compilation_cache("off")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if compile_once.start():
+        config.add_cleanup(compile_once.end)
+
+
+@pytest.fixture(autouse=True)
+def equal_programs_compiled_once() -> None:
+    compile_once.use()
 
 
 @pytest.fixture(autouse=True)
