@@ -15,6 +15,7 @@ from pellucid.core import compilation_cache, jax_compat
 
 _FOLDER = "PELLUCID_TESTS_PROGRAMS"
 _SIZE_LIMIT = 2**30
+_SHORT = 0.03  # seconds of compilation below which to keep a program takes longer than it saves
 
 
 class Programs(compilation_cache.FolderCache):
@@ -48,5 +49,5 @@ def end() -> None:
 
 def use() -> None:
     """Programs are looked for there from now on, and put there."""
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _SHORT)
     jax_compat.use_compilation_cache(_programs)

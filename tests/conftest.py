@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,12 @@ config.compilation_cache("off")
 def pytest_configure(config: pytest.Config) -> None:
     if compile_once.start():
         config.add_cleanup(compile_once.end)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: no collection of garbage need look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
