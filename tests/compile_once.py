@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 
 import jax
 
@@ -15,6 +16,7 @@ from pellucid.core import compilation_cache, jax_compat
 
 _FOLDER = "PELLUCID_TESTS_PROGRAMS"
 _SIZE_LIMIT = 2**30
+_JAX_MINIMUM = 1.0
 _SHORT = 0.03  # seconds of compilation below which to keep a program takes longer than it saves
 
 
@@ -29,25 +31,15 @@ class Programs(compilation_cache.FolderCache):
             compilation_cache._here.found = found
 
 
-_programs: Programs | None = None
-
-
-def start() -> bool:
-    """Makes the folder of this run, unless a process that started this one has. Says whether it did."""
-    first = _FOLDER not in os.environ
-    if first:
+def programs_of_this_run(at_end: Callable[[Callable], None]) -> Programs:
+    """The programs of all processes of this run of the tests. Who makes their folder removes it at the end."""
+    if _FOLDER not in os.environ:
         os.environ[_FOLDER] = tempfile.mkdtemp(prefix="programs-")
-    global _programs
-    _programs = Programs(os.environ[_FOLDER], _SIZE_LIMIT, asked_for=True)
-    return first
+        at_end(lambda: shutil.rmtree(os.environ.pop(_FOLDER)))
+    return Programs(os.environ[_FOLDER], _SIZE_LIMIT, asked_for=True)
 
 
-def end() -> None:
-    """Removes the folder."""
-    shutil.rmtree(os.environ.pop(_FOLDER))
-
-
-def use() -> None:
-    """Programs are looked for there from now on, and put there."""
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _SHORT)
-    jax_compat.use_compilation_cache(_programs)
+def use(programs: Programs | None) -> None:
+    """Programs are looked for in that folder from now on, and put there; None for nowhere."""
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _JAX_MINIMUM if programs is None else _SHORT)
+    jax_compat.use_compilation_cache(programs)

@@ -20,11 +20,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # tests keep nothing in the folder of whoever runs them, in subprocesses neither
 os.environ[compilation_cache.VARIABLE] = "off"
 config.compilation_cache("off")
+programs = pytest.StashKey[compile_once.Programs]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if compile_once.start():
-        config.add_cleanup(compile_once.end)
+    config.stash[programs] = compile_once.programs_of_this_run(config.add_cleanup)
 
 
 def pytest_collection_finish() -> None:
@@ -34,8 +34,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def equal_programs_compiled_once() -> None:
-    compile_once.use()
+def equal_programs_compiled_once(request: pytest.FixtureRequest) -> None:
+    """But for tests of what is compiled and kept, which are marked so."""
+    compile_once.use(None if request.node.get_closest_marker("compiles_anew") else request.config.stash[programs])
 
 
 @pytest.fixture(autouse=True)
