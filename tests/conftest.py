@@ -33,10 +33,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def equal_programs_compiled_once(request: pytest.FixtureRequest) -> None:
-    """But for tests of what is compiled and kept, which are marked so."""
-    compile_once.use(None if request.node.get_closest_marker("compiles_anew") else request.config.stash[programs])
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Equal programs are compiled once, but for tests of what is compiled and kept, which are marked so."""
+    compile_once.use(None if item.get_closest_marker("compiles_anew") else item.config.stash[programs])
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,8 @@ from pellucid.training.profiling.result import Cost, Part, StepProfile
 from pellucid.training.profiling.table import profile_text, rows
 from tests.graph.helpers import normal
 
+pytestmark = pytest.mark.compiles_anew  # with the names of this model
+
 
 class Block(layers.Layer):
     def __init__(self):
