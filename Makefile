@@ -59,6 +59,7 @@ bench bench-layers: export PELLUCID_COMPILATION_CACHE = off
 bench:
 	$(IN) test -m benchmarks --results benchmarks/RESULTS.md
 	$(IN) test -m benchmarks.start
+	$(IN) test -m benchmarks.dispatch
 	$(IN) test -m benchmarks.glassbox
 	$(IN) test -m benchmarks.scaling
 

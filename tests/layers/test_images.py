@@ -93,7 +93,7 @@ class Network(pellucid.Model):
 
 
 def test_a_network_is_captured_once_and_its_last_batches_are_filled_up():
-    """On a CPU one step a dispatch: a convolution in a loop is several times slower there."""
+    """On a CPU the three steps of an epoch are written out in one program: a convolution in a loop is several times slower there."""
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(40, 8, 8, 1)).astype("float32"), generator.integers(0, 3, 40)
     model = Network()
@@ -102,7 +102,7 @@ def test_a_network_is_captured_once_and_its_last_batches_are_filled_up():
     programs = model.ledger.programs
     assert [(p.purpose, p.batch_size) for p in programs] == [("train", 16), ("test", 16)]  # 40 = 2 * 16 + 8; 25 = 16 + 9
     assert all("padded with repeated rows" in p.reason for p in programs)
-    assert not any(p.loop for p in programs)
+    assert [p.loop for p in programs] == [True, False]  # the three steps of an epoch in one dispatch
     assert model.ledger.call_count == 1
     logits = np.asarray(model(x[:25]), "float64")
     losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(25), y[:25]]

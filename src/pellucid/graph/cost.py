@@ -20,10 +20,10 @@ _MOVES = frozenset({  # equations that move or make data and compute nothing
 
 @dataclasses.dataclass
 class Cost:
-    """Floating-point operations, and whether convolutions or windows are among them."""
+    """Floating-point operations, and how many of the equations are convolutions or windows."""
 
     flops: float = 0.0
-    convolutions: bool = False
+    convolutions: int = 0
 
 
 def cost(jaxpr: Any, sizes: dict[str, int]) -> Cost:
@@ -86,11 +86,11 @@ def _add_equation(total: Cost, eqn: Any, sizes: dict[str, int], times: int) -> N
         total.flops += times * 2.0 * out * math.prod(jax_compat.evaluate_size(eqn.invars[0].aval.shape[a], sizes) for a in contracting)
     elif name == "conv_general_dilated":
         total.flops += times * 2.0 * _products(eqn, sizes)
-        total.convolutions = True
+        total.convolutions += 1
     elif "window_dimensions" in eqn.params:  # maxima or sums; in the gradient, searches
         window = math.prod(eqn.params["window_dimensions"])
         total.flops += times * (out * (window - 1) if name.startswith("reduce_") else _size(eqn.invars[0], sizes) * window)
-        total.convolutions = True
+        total.convolutions += 1
     elif name not in _MOVES:
         reduces = name.startswith(("reduce_", "arg", "cum")) and name != "reduce_precision"
         total.flops += times * (_size(eqn.invars[0], sizes) if reduces else out)

@@ -35,15 +35,14 @@ class EagerRunner:
     It stands for the objective until the first outputs are there, which say what losses and metrics are matched with.
     """
 
-    loop = False
     in_flight = 0
 
     def __init__(self, machine: Machine, purpose: str, data: ArrayData, batch_size: int, caller: str, told: bool = False):
         self._told = BatchLogs(self) if told else None
         self._of_batch: dict[str, Any] | None = None  # losses and metrics of the last batch alone, where they are wanted
         self.machine, self.purpose, self.data, self.caller = machine, purpose, data, caller
-        self.form = self
         self.batch_size = min(batch_size, data.rows)
+        self.form = Form(self.batch_size, 1, False, False)
         self.objective: Objective | None = None
         self.own = machine.own_step(purpose)
         self._names: list[str] = []

@@ -17,6 +17,7 @@ from pellucid.training.data import ArrayData, Block
 from pellucid.training.data.feed import Plan
 from pellucid.training.machine import Machine
 from pellucid.training.own_step import assign_state, pack, state_of, takes_state, unpack
+from pellucid.training.programs import Form
 
 
 class StepFunction:
@@ -86,13 +87,12 @@ class FunctionRunner:
         function: takes an iterator, or a state and an iterator.
     """
 
-    loop = False
     in_flight = 0
 
     def __init__(self, inner: Any, model: Any, function: Callable):
         self._inner, self._model, self._function = inner, model, function
         self.machine: Machine = inner.machine
-        self.purpose, self.form = inner.purpose, self
+        self.purpose, self.form = inner.purpose, Form(inner.batch_size, 1, False, False)
         self._tree = jax.tree.structure(inner.data.tree())
 
     def plan(self) -> Plan:

@@ -361,7 +361,7 @@ def predict(
             if listens:
                 listeners.call("on_predict_batch_begin", before, {})
             for done, program, outputs in runner.run(block):
-                steps_now = block.steps if program.form.loop else 1
+                steps_now = program.form.at_once(block.steps)
                 real = min(left, steps_now * block.batch_size)
                 left -= real
                 room = block.arrays[0].shape[0] if program.form.loop else block.batch_size

@@ -284,7 +284,9 @@ class Machine:
                 with self.noticing_no_change(readings):
                     program = self.make(purpose, graph, tree, specs, form, objective, variables)
                 ledger = self.captures.ledger
-                program.entry = ledger.new_program(purpose, form.batch_size, reason, time.perf_counter() - started, form.loop, lengths)
+                program.entry = ledger.new_program(
+                    purpose, form.batch_size, reason, time.perf_counter() - started, form.at_once(2) > 1, lengths
+                )
                 program.compiled = functools.partial(ledger.add_program, program.entry, graph)
                 program.graph = graph
                 program.made = purpose, made
@@ -402,6 +404,7 @@ class Machine:
         bytes_a_batch: int,
         masked: bool,
         each_step: bool,
+        whole: int = 0,
     ) -> Form:
         """How blocks are laid out. A program that exists for longer or shorter epochs is used again."""
         wanted: Any = 1 if each_step else "auto" if self.settings is None else self.settings.steps_per_execution
@@ -410,6 +413,6 @@ class Machine:
             fits = made.batch_size == batch_size and made.masked == masked and made.loop and made.capacity * 8 >= min(batches, 64)
             if key[:2] == (purpose, graph) and wanted == "auto" and batches > 1 and fits:
                 return made
-        return choose_form(
-            graph.cost(sizes), batch_size, batches, bytes_a_batch, masked, wanted, purpose == "train" and not self.own_step(purpose)
-        )
+        training = purpose == "train" and not self.own_step(purpose)
+        written_out = whole if training and self.need_settings("fit").nan is None else 0  # a check repeats steps one by one
+        return choose_form(graph.cost(sizes), batch_size, batches, bytes_a_batch, masked, wanted, training, written_out)

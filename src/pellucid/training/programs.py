@@ -3,9 +3,17 @@
 A program works on a block of batches. Short steps are all overhead, so that a program is a loop over the batches of a block:
 many steps in one dispatch, their number a run-time argument. A loop takes its scratch memory once, too, and not for each step: four
 steps of a transformer take 183 ms of processor time each in a loop, and 230 one by one (two layers GRU of batch 512: 202 and 278;
-jax 0.12, two cores). Two things are dispatched one by one on a CPU. Convolutions: in a loop XLA runs them without threads and in a
-slow form (224 ms a step against 16). And steps of which a dispatch would hold one. Both follow from the graph, so that nothing has
-to be measured, and the same model is computed in the same way each time.
+jax 0.12, two cores). Two things are not looped on a CPU. Convolutions: in a loop XLA runs them without threads and in a slow form (146
+ms a step against 8). And steps of which a dispatch would hold one. They are dispatched one by one.
+
+Short steps with convolutions, though, go several in a program without a loop, written out: four of them take 0.94 of the time that a step
+alone does (a CNN of 8 ms; 0.82 of 15 ms with jax 0.10.2), which is a constant half a millisecond (two) for each step saved. The price is
+compilation, 0.4 s for four steps of that CNN with its first 1.1: a long step would gain little and a deep net would compile for long, so
+these stay single. Nothing else gains: four steps of the MLP, the GRU and the transformer of the benchmarks written out take 1.00 to 1.03,
+1.04 to 1.17 and 1.00 times what they take in a loop, and compile for up to twice as long; shorter steps take 1.3 times and more. (See
+``benchmarks/dispatch.py``.)
+
+All this follows from the graph, so that nothing has to be measured, and the same model is computed in the same way each time.
 """
 
 from __future__ import annotations
@@ -34,6 +42,8 @@ from pellucid.training.data import Block
 
 LOOP_STEPS = 512  # at most in one dispatch
 DISPATCH_FLOPS = 5e10  # keeps a dispatch at half a second
+WRITTEN_OUT = (4, 3, 2)  # steps in a program without a loop, the first number that divides those of an epoch
+SHORT_FLOPS, FEW_CONVOLUTIONS = 2e9, 4  # of a training step, and of its graph: longer ones gain little, and more take long to compile
 PACKED_BYTES = 2**20  # of a state that is kept: up to that it is copied into one array, more is written where an older one was
 BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
 
@@ -42,7 +52,8 @@ BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
 class Form:
     """How a program is laid out: batches a block holds, whether it loops over them, whether the last may be padded.
 
-    Where it is ``told``, it gives the logs of each step, and not only of the last one.
+    Where it is ``told``, it gives the logs of each step, and not only of the last one. A program that does not loop has one step, or
+    several that are ``written_out`` one after the other.
     """
 
     batch_size: int
@@ -50,6 +61,11 @@ class Form:
     loop: bool
     masked: bool
     told: bool = False
+    written_out: int = 1
+
+    def at_once(self, steps: int) -> int:
+        """How many of so many steps go in one dispatch."""
+        return steps if self.loop else self.written_out
 
 
 class Program:
@@ -156,8 +172,11 @@ class Program:
 
             written, outputs, told = lax.fori_loop(first, first + steps, turn, (written, buffers, told))
         else:
-            written, (outputs, told) = one(first, written)
-            told = jax.tree.map(lambda o: o[None], told)
+            logs = []
+            for i in range(self.form.written_out):
+                written, (outputs, told) = one(first + i, written)
+                logs.append(told)
+            told = jax.tree.map(lambda *each: jnp.stack(each), *logs)
         after = {**fixed, **dict(zip(self.writes, written, strict=True))}
         with jax.named_scope("check:finite"):
             more = [] if self.check is None else [self.check(before, after)]
@@ -273,7 +292,7 @@ class Program:
         """The logs of each step of a dispatch, from its first step in the block on, of a program that is told them. Waits."""
         vectors, others = jax.tree.map(np.asarray, packed[-1])
         found = []
-        for i in range(first, first + steps) if self.form.loop else (0,):
+        for i in range(first, first + steps) if self.form.loop else range(steps):
             scalars = iter(vectors[i].tolist())
             given = jax.tree.unflatten(self._told, [others[j][i] if j in others else next(scalars) for j in range(self._told.num_leaves)])
             found.append(Logs(given, dict(given)) if self.gives_last else Logs(given["means"], dict(given["batch"])))
@@ -336,8 +355,10 @@ def _parted(joined: dict[str, Any], variables: list[Variable]) -> list[Any]:
     return arrays
 
 
-def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, wanted: int | str, training: bool) -> Form:
-    """Loop or single steps, and how many batches a block holds.
+def choose_form(
+    work: Cost, batch_size: int, batches: int, bytes_a_batch: int, masked: bool, wanted: int | str, training: bool, whole: int = 0
+) -> Form:
+    """Loop, single steps or some written out, and how many batches a block holds.
 
     Args:
         work: of the forward graph at this batch size.
@@ -347,6 +368,7 @@ def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, m
         masked: whether the last batch may be padded.
         wanted: ``steps_per_execution``: a number or "auto".
         training: whether gradients are computed, too.
+        whole: batches of an epoch that are not smaller than the others, where steps may be written out.
     """
     room = max(1, min(batches, BLOCK_BYTES // max(1, bytes_a_batch)))
     if wanted not in ("auto", 1):
@@ -356,8 +378,10 @@ def choose_form(work: Cost, batch_size: int, batches: int, bytes_a_batch: int, m
     on_cpu = jax.default_backend() == "cpu"
     loop = wanted == "auto" and batches > 1 and (not on_cpu or (2 * flops <= DISPATCH_FLOPS and not work.convolutions))
     most = max(1, min(room, LOOP_STEPS, int(DISPATCH_FLOPS / max(1.0, flops)))) if loop else min(room, 16)
-    pieces = -(-batches // most)
-    return Form(batch_size, -(-batches // pieces), loop, masked)
+    capacity = -(-batches // -(-batches // most))
+    short = on_cpu and wanted == "auto" and not loop and flops <= SHORT_FLOPS and work.convolutions <= FEW_CONVOLUTIONS
+    written_out = next((n for n in WRITTEN_OUT if short and whole and whole % n == 0 and n <= capacity), 1)
+    return Form(batch_size, capacity // written_out * written_out, loop, masked, written_out=written_out)
 
 
 @contextlib.contextmanager

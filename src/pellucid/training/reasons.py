@@ -50,8 +50,8 @@ def why(before: Made | None, now: Made, run: str | None) -> str:
         return "a number or setting that losses, metrics or the optimizer hold has changed"
     if before.variables != now.variables:
         return _trained(set(before.variables), set(now.variables))
-    if old.loop != new.loop:
-        return f"a dispatch is {'many steps' if new.loop else 'one step'} now"
+    if (old.loop, old.written_out) != (new.loop, new.written_out):
+        return f"a dispatch is {'many steps' if new.loop else 'one step' if new.written_out == 1 else f'{new.written_out} steps'} now"
     if old.masked != new.masked:
         return f"the last batch is {'smaller' if new.masked else 'as large as the others'} now"
     if old.capacity != new.capacity:

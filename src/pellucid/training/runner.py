@@ -66,7 +66,7 @@ class Runner:
         self._like = like
         self._of_kinds: LastUsed[Kind, Runner] = LastUsed(cache.KEPT)
         self._open = _open_axes(source)
-        self._programs: LastUsed[tuple[int, bool, int], Program] = LastUsed(cache.KEPT)
+        self._programs: LastUsed[tuple[int, bool, int, int], Program] = LastUsed(cache.KEPT)
         watched = self.training and machine.settings is not None and machine.settings.nan == "raise"
         self.watch: Watch | None = like.watch if like is not None else Watch(caller) if watched else None
         self._look_into_arrays = self._told_of_lengths = False  # preparing does
@@ -102,10 +102,11 @@ class Runner:
         self.pads = bool(tail) and self.why_not is None
         each_step = self.each_step or (self.source.streams and bool(self.graph.signature.lengths))  # the next may have another length
         self.form = self.machine.form(
-            self.purpose, self.graph, self.sizes, self.batch_size, self.batches, self.bytes_a_batch, self.pads, each_step
-        )
+            self.purpose, self.graph, self.sizes, self.batch_size, self.batches, self.bytes_a_batch, self.pads, each_step,
+            whole=self.batches - (tail > 0 and not self.pads),
+        )  # fmt: skip
         if self.source.streams and not self.form.loop:  # no dispatch waits for a second batch
-            self.form = dataclasses.replace(self.form, capacity=1)
+            self.form = dataclasses.replace(self.form, capacity=1, written_out=1)
         self._read_again()
 
     def _objective_for(self, outputs: Any) -> Objective:
@@ -177,7 +178,7 @@ class Runner:
 
     def check(self) -> None:
         """Traces the step, so that what does not fit is told before a weight changes."""
-        self._program(Block([], 0, 0, self.batch_size, self.pads))
+        self._program(Block([], 0, self.form.written_out, self.batch_size, self.pads))
 
     def reset(self, epoch: int = 0) -> None:
         """Starts the means of losses and metrics anew, for an epoch (from 1)."""
@@ -248,8 +249,8 @@ class Runner:
             if self.training and self._versions != (Layer.version, Variable.version):  # something may be frozen
                 self._versions = Layer.version, Variable.version
                 self._programs.clear()
-            program = self._program(block)
-            steps_now = block.steps if program.form.loop else 1
+            program = self._program(block, done)
+            steps_now = program.form.at_once(block.steps)
             if self.watch is None:
                 outputs = program.dispatch(block, done, steps_now)
             else:
@@ -269,21 +270,24 @@ class Runner:
         if self.watch is not None:
             self.watch.abandon()
 
-    def _program(self, block: Block) -> Program:
-        key = (block.batch_size, block.padded, block.arrays[0].shape[0] if block.arrays else self.form.capacity * self.batch_size)
+    def _program(self, block: Block, done: int = 0) -> Program:
+        """What computes a block from a step on: where too few are left for those that are written out, they go one by one."""
+        written_out = self.form.written_out if self.form.written_out <= block.steps - done else 1
+        rows = block.arrays[0].shape[0] if block.arrays else self.form.capacity * self.batch_size
+        key = (block.batch_size, block.padded, rows, written_out)
         program = self._programs.get(key)
         if program is None:
             try:
-                self._programs.put(key, program := self._make(block))
+                self._programs.put(key, program := self._make(block, written_out))
                 self._read_again()  # a change that tracing makes is none
             except InstantiationError as error:
                 captures = self.captures if error.graph is self.graph else self.machine.captures
                 captures.refuse(error.graph, error.why)
                 self.prepare()
-                return self._program(block)
+                return self._program(block, done)
         return program
 
-    def _make(self, block: Block) -> Program:
+    def _make(self, block: Block, written_out: int) -> Program:
         graph, form = self.graph, self.form
         if block.batch_size != self.batch_size:  # the last batch at its own size
             graph = self._graph_for(block.batch_size)
@@ -298,7 +302,7 @@ class Runner:
             note = "; the last batch is padded with repeated rows, exactly" if self.pads else ""
         capacity = form.capacity if not block.arrays else block.arrays[0].shape[0] // block.batch_size
         masked = block.padded or (self.pads and block.batch_size == self.batch_size)
-        form = Form(block.batch_size, capacity, form.loop and capacity > 1, masked, self.told)
+        form = Form(block.batch_size, capacity, form.loop and capacity > 1, masked, self.told, written_out)
         return self.machine.program(
             self.purpose, graph, self._specs(block.batch_size), form, self.objective, self.readings, use, note, last
         )

@@ -107,8 +107,10 @@ class Bench:
 
         Args:
             steps: at least so many, where the data have as many.
-            longest: steps of a dispatch at most.
+            longest: steps of a dispatch at most; those that a program has written out stay together.
         """
+        written_out = self._runner.form.written_out
+        longest = longest if longest is None else max(1, longest // written_out) * written_out
         started, done = time.perf_counter(), 0
         with jax.profiler.TraceAnnotation(PASS):
             flying: collections.deque[Any] = collections.deque()

@@ -129,7 +129,7 @@ def step_profile(purpose: str, measured: Measured, runner: Runner) -> StepProfil
         traced_seconds=measured.spent.known,
         steps=measured.steps,
         traced_steps=measured.traced_steps,
-        in_a_dispatch=program.form.capacity if program.form.loop else 1,
+        in_a_dispatch=program.form.at_once(program.form.capacity),
         page_faults=measured.faults,
         parts=tuple(p for p in parts if p.kind or p.forward.seconds or p.gradient.seconds),
         instructions=_slowest(measured, scopes),
