@@ -2,8 +2,7 @@
 
 Such a function may have a gradient of its own, and choose its form by the sizes of its arrays or by the platform: JAX's rules for
 derivatives would be fixed at the symbolic sizes of the capture, and no choice could be made there. So a capture keeps the call:
-instantiating the graph calls the function at the sizes that are known then. Outside of captures it is called as it is; where it is
-given arrays that hold numbers, it is compiled as a whole: its operations one by one would be compiled for each shape, too, and started.
+instantiating the graph calls the function at the sizes that are known then. Outside of captures it is called as it is.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ class Call:
         return Call(self.function, self.tree, {**self.options, **sizes}, self.count) if sizes else self
 
     def _told(self) -> dict[int, Any]:
-        """The options and their types, with symbolic sizes as texts: those of two captures cannot be compared themselves."""
-        return {i: (type(o), str(o) if isinstance(o, jax_compat.SymbolicSize) else o) for i, o in self.options.items()}
+        """The options, with symbolic sizes as texts: those of two captures cannot be compared themselves."""
+        return {i: str(o) if isinstance(o, jax_compat.SymbolicSize) else o for i, o in self.options.items()}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Call) and (self.function, self.tree, self._told()) == (other.function, other.tree, other._told())
@@ -79,24 +78,16 @@ def equation(function: Callable) -> Callable:
         4.0
     """
 
-    def whole(call: Call, *arrays: Any) -> Any:
-        return call.run(*arrays)
-
-    whole.__name__ = function.__name__
-    compiled = jax.jit(whole, static_argnums=0)
-
     @functools.wraps(function)
     def bound(*args: Any, **kwargs: Any) -> Any:
         active = active_frame()
-        captures = active is not None and active.captures
-        if not captures and not jax_compat.computes_now():
+        if active is None or not active.captures:
             return function(*args, **kwargs)
         leaves, tree = jax.tree.flatten((args, kwargs))
         leaves = [leaf.value if isinstance(leaf, Variable) else leaf for leaf in leaves]
         arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
         options = {i: leaf for i, leaf in enumerate(leaves) if not isinstance(leaf, jax.Array | np.ndarray)}
-        call = Call(function, tree, options, len(leaves))
-        return _bind(call, arrays) if captures else compiled(call, *arrays)
+        return _bind(Call(function, tree, options, len(leaves)), arrays)
 
     return bound
 
