@@ -21,7 +21,7 @@ _SHORT = 0.03  # seconds of compilation below which to keep a program takes long
 
 
 class Programs(compilation_cache.FolderCache):
-    """Kept programs that Pellucid does not see: in its ledger a program that is found here was compiled, as for the first test that has it."""
+    """Kept programs, of which Pellucid does not see that they were: in its ledger each was compiled, as for the first test that has it."""
 
     def get(self, key: str) -> bytes | None:
         found = getattr(compilation_cache._here, "found", 0)
