@@ -284,6 +284,8 @@ class Optimizer:
             return
         if self._built_for is None:
             self._built_for = tuple(variables)
+        if len(grads) > 1:
+            grads = gradients.all_of_them_first(grads)
         if self.loss_scale_factor is not None:
             grads = [g / self.loss_scale_factor for g in grads]
         updates: Any = 1
