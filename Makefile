@@ -60,6 +60,7 @@ bench:
 	$(IN) test -m benchmarks --results benchmarks/RESULTS.md
 	$(IN) test -m benchmarks.start
 	$(IN) test -m benchmarks.dispatch
+	$(IN) test -m benchmarks.streaming
 	$(IN) test -m benchmarks.glassbox
 	$(IN) test -m benchmarks.scaling
 
