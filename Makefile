@@ -4,7 +4,7 @@
 PYTHON3 ?= python3
 WORKERS ?= 2
 IN := $(PYTHON3) tools/environment.py
-TESTS := -m pytest -n $(WORKERS) --dist worksteal
+TESTS := -m pytest -n $(WORKERS)
 # What depends on JAX's internals.
 SECOND := $(wildcard tests/core tests/graph)
 
