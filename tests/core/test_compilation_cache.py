@@ -16,6 +16,8 @@ import pellucid
 from pellucid.core import compilation_cache
 from pellucid.core.compilation_cache import FolderCache
 
+pytestmark = pytest.mark.compiles_anew
+
 
 @pytest.fixture
 def folder(tmp_path):

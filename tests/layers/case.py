@@ -68,13 +68,22 @@ class Case:
         """(ours, theirs): built, with equal weights that are not the initial ones."""
         ours, theirs = self.make(pellucid), self.make(keras)
         ours(self.given, **self.options)
-        theirs(self.given, **self.options)
+        self.types_of_keras(theirs)
         if self.weights and ours.weights:
             generator = np.random.default_rng(1)
             weights = [generator.uniform(0.5, 1.5, w.shape).astype("float32") for w in ours.weights]
             ours.set_weights(weights)
             theirs.set_weights(weights + weights_of(theirs)[len(weights) :])  # Keras's Dropout has a seed among its weights
         return ours, theirs
+
+    def types_of_keras(self, layer: Any) -> Any:
+        """The outputs of a layer of Keras, without values. It is built; a call on arrays would compile each of its operations."""
+        return layer(jax.tree.map(lambda a: keras.KerasTensor(a.shape, a.dtype.name), self.given), **self.options)
+
+    def outputs_of_keras(self, layer: Any) -> Any:
+        """The outputs of a built layer of Keras, computed in one program."""
+        values = [[v.value for v in some] for some in (layer.trainable_variables, layer.non_trainable_variables)]
+        return jax.jit(functools.partial(layer.stateless_call, **self.options))(*values, self.given)[0]
 
 
 def assert_close(ours: Any, theirs: Any, **close: float) -> None:

@@ -251,6 +251,7 @@ def test_an_axis_that_there_is_not_is_refused(layer):
         layer([SERIES, OTHER] if isinstance(layer, layers.Dot) else SERIES)
 
 
+@pytest.mark.compiles_anew
 def test_a_layer_called_on_data_compiles_no_more_than_it_computes(tmp_path):
     scaler = layers.Normalization()
     scaler.adapt(np.ones((3, 2), "float32"))

@@ -32,7 +32,7 @@ COUPLED_IN_TRAINING = {n for n in CASES if n.startswith("BatchNormalization")} |
 def test_outputs_and_gradients_are_those_of_keras(name):
     case = CASES[name]
     ours, theirs = case.pair()
-    assert_close(ours(case.given, **case.options), theirs(case.given, **case.options), **case.close)
+    assert_close(ours(case.given, **case.options), case.outputs_of_keras(theirs), **case.close)
     assert [(w.name, w.shape, w.dtype) for w in ours.weights] == [
         (w.name, tuple(w.shape), w.dtype) for w in theirs.weights if "seed_generator" not in w.path
     ]
@@ -117,7 +117,7 @@ def test_in_mixed_precision_types_are_those_of_keras(name):
 
     def types(k: Any) -> tuple:
         layer = case.make(k)
-        outputs = layer(case.given, **case.options)
+        outputs = layer(case.given, **case.options) if k is pellucid else case.types_of_keras(layer)
         weights = [w for w in layer.weights if "seed_generator" not in w.path]
         return [jnp.dtype(y.dtype) for y in jax.tree.leaves(outputs)], [jnp.dtype(w.dtype) for w in weights]
 

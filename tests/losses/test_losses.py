@@ -117,13 +117,16 @@ def test_weighted_reductions_are_those_of_keras(case):
         "tversky": ["none", "rows"],
         "cosine_similarity time": ["none", "column"],
     }
-    for kind in kinds.get(case, WEIGHTS):
-        weight = WEIGHTS[kind]
-        as_keras = weight[:, None] if kind == "rows" and case not in kinds else weight  # it broadcasts (batch,) from the right
-        for reduction in ("sum_over_batch_size", "sum"):
+    combinations = [(WEIGHTS[kind], kind, reduction) for kind in kinds.get(case, WEIGHTS) for reduction in ("sum_over_batch_size", "sum")]
+
+    def both(y_pred):  # in one program: each operation alone would be compiled, too
+        for weight, kind, reduction in combinations:
             ours, theirs = pair(case, reduction=reduction)
-            got, expected = ours(y_true, y_pred, sample_weight=weight), theirs(y_true, y_pred, sample_weight=as_keras)
-            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+            as_keras = weight[:, None] if kind == "rows" and case not in kinds else weight  # it broadcasts (batch,) from the right
+            yield ours(y_true, y_pred, sample_weight=weight), theirs(y_true, y_pred, sample_weight=as_keras)
+
+    for (got, expected), (_, *told) in zip(jax.jit(lambda p: list(both(p)))(y_pred), combinations, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6, err_msg=str(told))
 
 
 @pytest.mark.parametrize("reduction", ["mean", "mean_with_sample_weight", "none", None])
@@ -198,7 +201,7 @@ def test_a_row_that_is_compared_with_nothing_counts_for_nothing():
     labels, loss = np.array([0, 0, 1]), losses.Circle(gamma=4.0)
     np.testing.assert_allclose(loss(labels, UNIT[:3]), losses.circle(labels, UNIT[:3], gamma=4.0)[:2].mean(), rtol=1e-6)
     np.testing.assert_allclose(loss(labels, UNIT[:3]), keras.losses.Circle(gamma=4.0)(labels, UNIT[:3]), rtol=1e-5)
-    assert np.isfinite(jax.grad(lambda x: loss(labels, x))(jnp.asarray(UNIT[:3]))).all()
+    assert np.isfinite(jax.jit(jax.grad(lambda x: loss(labels, x)))(UNIT[:3])).all()
     others = losses.circle(labels, UNIT[:3], ref_labels=[0, 1], ref_embeddings=UNIT[3:5], remove_diagonal=False)
     theirs = keras.losses.circle(labels, UNIT[:3], np.array([0, 1]), UNIT[3:5], remove_diagonal=False)
     np.testing.assert_allclose(others, theirs, rtol=1e-4)

@@ -13,7 +13,7 @@ def check_derivatives(own, plain, *args, rtol=1e-4, atol=1e-5):
     changes = tuple(jnp.asarray(generator.normal(size=a.shape), "float32") for a in args)
     batched = tuple(jnp.stack([a, 0.5 * a]) for a in args)
 
-    def everything(f):
+    def everything(f, args, changes, batched, weights):  # as arguments: XLA computes with constants itself, which is slow
         loss = lambda *a: jnp.sum(jnp.sin(f(*a)) * weights)
         gradient = jax.grad(loss, places)
         along = lambda *a: sum(jnp.vdot(g, c) for g, c in zip(gradient(*a), changes))
@@ -27,7 +27,7 @@ def check_derivatives(own, plain, *args, rtol=1e-4, atol=1e-5):
             "with the others standing still": [jax.grad(loss, i)(*args) for i in places],
         }
 
-    found, expected = (jax.jit(lambda f=f: everything(f))() for f in (own, plain))
+    found, expected = (jax.jit(everything, static_argnums=0)(f, args, changes, batched, weights) for f in (own, plain))
     for kind, values in expected.items():
         for a, b in zip(jax.tree.leaves(found[kind]), jax.tree.leaves(values), strict=True):
             np.testing.assert_allclose(a, b, rtol=rtol, atol=atol, err_msg=kind)

@@ -1,5 +1,6 @@
 """Convolutions and pooling give Keras's numbers for every padding, stride, gap and data format, and refuse what cannot be meant."""
 
+import functools
 import itertools
 
 import jax
@@ -24,10 +25,16 @@ def kernel(rank, *channels, size=3):
     return RANDOM.normal(size=(*(size,) * rank, *channels)).astype("float32")
 
 
-def assert_equal_to_keras(name, *arrays, **options):
-    ours, theirs = getattr(ops, name)(*arrays, **options), np.asarray(getattr(keras.ops, name)(*arrays, **options))
-    assert ours.shape == theirs.shape and ours.dtype == theirs.dtype, options
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5, err_msg=str(options))
+def assert_equal_to_keras(calls):
+    """Of each (name, arrays, options); in one program for either library, since each operation alone would be compiled, too."""
+
+    def results(library, arrays):
+        return [getattr(library, name)(*given, **options) for (name, _, options), given in zip(calls, arrays)]
+
+    ours, theirs = (jax.jit(functools.partial(results, library))([arrays for _, arrays, _ in calls]) for library in (ops, keras.ops))
+    for (name, _, options), a, b in zip(calls, ours, theirs, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype, (name, options)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5, err_msg=f"{name} {options}")
 
 
 WINDOWS = [  # (strides, dilation)
@@ -38,41 +45,49 @@ WINDOWS = [  # (strides, dilation)
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_convolutions_are_those_of_keras(padding, data_format):
-    x = inputs(2, data_format)
+    x, calls = inputs(2, data_format), []
     for strides, dilation in WINDOWS:
         options = {"strides": strides, "padding": padding, "data_format": data_format, "dilation_rate": dilation}
-        assert_equal_to_keras("conv", x, kernel(2, 4, 3, size=2), **options)
-        assert_equal_to_keras("conv", x, kernel(2, 2, 6), **options)  # two groups
+        calls += [("conv", (x, kernel(2, 4, 3, size=2)), options), ("conv", (x, kernel(2, 2, 6)), options)]  # also two groups
         if isinstance(strides, int):
-            assert_equal_to_keras("depthwise_conv", x, kernel(2, 4, 2), **options)
-            assert_equal_to_keras("separable_conv", x, kernel(2, 4, 2), kernel(2, 8, 3, size=1), **options)
+            calls += [("depthwise_conv", (x, kernel(2, 4, 2)), options)]
+            calls += [("separable_conv", (x, kernel(2, 4, 2), kernel(2, 8, 3, size=1)), options)]
+    assert_equal_to_keras(calls)
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_transposed_convolutions_are_those_of_keras(size, padding):
     """Also where the stride is larger than the kernel, and for every output padding that the stride allows."""
-    x = inputs(1, "channels_last", size=4)
+    x, calls = inputs(1, "channels_last", size=4), []
     for strides, dilation in ((1, 1), (2, 1), (3, 1), (4, 1), (1, 2), (2, 2)):
         for more in (None, *range(strides)):
             options = {"strides": strides, "padding": padding, "output_padding": more, "dilation_rate": dilation}
-            assert_equal_to_keras("conv_transpose", x, kernel(1, 3, 4, size=size), **options)
+            calls += [("conv_transpose", (x, kernel(1, 3, 4, size=size)), options)]
+    assert_equal_to_keras(calls)
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
 def test_transposed_convolutions_of_images_and_volumes_are_those_of_keras(data_format):
     options = {"padding": "same", "data_format": data_format}
-    assert_equal_to_keras("conv_transpose", inputs(2, data_format), kernel(2, 3, 4), strides=(2, 1), output_padding=(1, 0), **options)
-    assert_equal_to_keras("conv_transpose", inputs(3, data_format, 2, 3), kernel(3, 3, 2, size=2), strides=2, **options)
+    image = inputs(2, data_format), kernel(2, 3, 4)
+    volume = inputs(3, data_format, 2, 3), kernel(3, 3, 2, size=2)
+    assert_equal_to_keras(
+        [
+            ("conv_transpose", image, {**options, "strides": (2, 1), "output_padding": (1, 0)}),
+            ("conv_transpose", volume, {**options, "strides": 2}),
+        ]
+    )
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
 @pytest.mark.parametrize("name", ["max_pool", "average_pool"])
 def test_pooling_is_that_of_keras(name, data_format):
     x = inputs(2, data_format) - 3  # nothing above zero: padding must not win
-    for padding, size, strides in itertools.product(("valid", "same"), (2, (3, 1)), (1, (2, 3))):
-        assert_equal_to_keras(name, x, pool_size=size, strides=strides, padding=padding, data_format=data_format)
-    assert_equal_to_keras(name, inputs(3, data_format, 2, 3), pool_size=2, strides=2, padding="same", data_format=data_format)
+    windows = itertools.product((2, (3, 1)), (1, (2, 3)), ("valid", "same"))
+    calls = [(x, {"pool_size": size, "strides": strides, "padding": padding}) for size, strides, padding in windows]
+    calls += [(inputs(3, data_format, 2, 3), {"pool_size": 2, "strides": 2, "padding": "same"})]
+    assert_equal_to_keras([(name, (given,), {**options, "data_format": data_format}) for given, options in calls])
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
@@ -91,10 +106,9 @@ def test_windows_touch_unless_told_otherwise():
 
 @pytest.mark.parametrize("name", ["adaptive_max_pool", "adaptive_average_pool"])
 def test_adaptive_pooling_is_that_of_keras(name):
-    for size in (1, 2, 4, 6):
-        assert_equal_to_keras(name, inputs(1, "channels_last"), output_size=size)
-    for data_format in FORMATS:
-        assert_equal_to_keras(name, inputs(2, data_format), output_size=(4, 3), data_format=data_format)
+    series = [(name, (inputs(1, "channels_last"),), {"output_size": size}) for size in (1, 2, 4, 6)]
+    images = [(name, (inputs(2, form),), {"output_size": (4, 3), "data_format": form}) for form in FORMATS]
+    assert_equal_to_keras(series + images)
 
 
 def test_adaptive_pooling_to_more_than_there_is_repeats():

@@ -9,6 +9,7 @@ import pytest
 
 import pellucid
 from pellucid import optimizers
+from pellucid.core import forms
 from pellucid.core.frame import Traced, functional
 from tests.cases import some_slow
 from tests.optimizers.rules import ONE_EACH, RULES, flat, gradients, run, run_eagerly, start
@@ -443,3 +444,27 @@ def test_what_does_not_fit_is_named(case):
     with pytest.raises(ValueError, match=re.escape(words[0])) as caught:
         make()
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu" or jax.__version_info__ < (0, 12), reason="older versions keep the copies either way")
+def test_no_weight_is_copied_in_the_loop_for_the_gradients_that_still_need_it(monkeypatch):
+    x, weights = jnp.ones((8, 96)), [pellucid.Variable(np.ones((96, 96), "float32"), name=f"w{i}") for i in range(3)]
+    optimizer = optimizers.Adam()
+    optimizer.build(weights)
+
+    def loss(values):
+        y = x
+        for w in values:
+            y = jnp.tanh(y @ w)
+        return y.sum()
+
+    def copies(*state):
+        turn = lambda i, s: optimizer.stateless_apply(s[1], jax.grad(loss)(s[0]), s[0])
+        epoch = jax.jit(lambda *s: jax.lax.fori_loop(0, 5, turn, s), donate_argnums=(0, 1))
+        body = epoch.lower(*state).compile().as_text().partition("ENTRY")[0]
+        return len(re.findall(r"= f32\[96,96\]\S* copy\(", body))
+
+    state = [w.value for w in weights], [v.value for v in optimizer.variables]
+    assert copies(*state) == 0
+    monkeypatch.setitem(forms.FASTER_ON, "gradients", frozenset())
+    assert copies(*state) > 0

@@ -12,11 +12,14 @@ import pytest
 
 import pellucid
 from pellucid import layers
+from pellucid.training.profiling import measure
 from pellucid.training.profiling.advice import advice, duration, sentence
 from pellucid.training.profiling.limits import Limits
 from pellucid.training.profiling.result import Cost, Part, StepProfile
 from pellucid.training.profiling.table import profile_text, rows
 from tests.graph.helpers import normal
+
+pytestmark = pytest.mark.compiles_anew  # with the names of this model
 
 
 class Block(layers.Layer):
@@ -48,6 +51,13 @@ def compiled(model, **options):
     loss = pellucid.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, metrics=["accuracy"], **options)
     return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_passes():
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(measure, "_PASS", 0.02)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import jax
 FASTER_ON: dict[str, frozenset[str]] = {
     "attention": frozenset({"cpu"}),
     "gelu": frozenset({"cpu"}),
+    "gradients": frozenset({"cpu"}),  # all before the first update
     "convolve": frozenset({"cpu"}),
     "max_of_windows": frozenset({"cpu"}),
     "mean_of_windows": frozenset({"cpu"}),

@@ -279,18 +279,20 @@ class Optimizer:
         Raises:
             ValueError: where the numbers of gradients and variables differ, or all gradients are None.
         """
-        grads, variables = self._with_gradients(list(grads), trainable_variables)
-        if not grads:
+        given, variables = self._with_gradients(list(grads), trainable_variables)
+        if not given:
             return
         if self._built_for is None:
             self._built_for = tuple(variables)
+        if len(given) > 1:
+            given = gradients.all_of_them_first(given)
         if self.loss_scale_factor is not None:
-            grads = [g / self.loss_scale_factor for g in grads]
+            given = [g / self.loss_scale_factor for g in given]
         updates: Any = 1
         if self.gradient_accumulation_steps:
-            updates = self._accumulate(grads, variables)
+            updates = self._accumulate(given, variables)
         else:
-            self._update(grads, variables)
+            self._update(given, variables)
         if self.use_ema:
             self._average(variables)
         self.iterations.assign(self.iterations.value + updates)
