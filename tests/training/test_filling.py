@@ -1,14 +1,12 @@
 """Blocks of a stream fill while nobody has need of them, and are taken as they are."""
 
 import threading
-import types
 
 import jax
 import numpy as np
 import pytest
 
 import pellucid
-from pellucid.training import loop
 from pellucid.training.data import filling, prefetch
 from tests.training.twins import random_data
 
@@ -155,9 +153,3 @@ def test_room_that_no_batch_has_filled_is_not_computed_with(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-6)
     np.testing.assert_allclose(models[0].evaluate(x, y, verbose=0), models[1].evaluate(iter(batches), verbose=0), rtol=1e-6)
     np.testing.assert_allclose(models[0].predict(x, verbose=0), models[1].predict(iter(batches), verbose=0), rtol=1e-6)
-
-
-@pytest.mark.parametrize("full, most, expected", [(True, 3, 3), (False, 3, 1), (False, 0, 0)])
-def test_a_block_goes_on_being_filled_until_the_last_dispatch_begins(full, most, expected):
-    source = types.SimpleNamespace(has_full_block=lambda: full)
-    assert loop._in_flight(types.SimpleNamespace(in_flight=most), source) == expected
