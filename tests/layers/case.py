@@ -68,7 +68,7 @@ class Case:
         """(ours, theirs): built, with equal weights that are not the initial ones."""
         ours, theirs = self.make(pellucid), self.make(keras)
         ours(self.given, **self.options)
-        self.types_of_keras(theirs)
+        self.build_in_keras(theirs)
         if self.weights and ours.weights:
             generator = np.random.default_rng(1)
             weights = [generator.uniform(0.5, 1.5, w.shape).astype("float32") for w in ours.weights]
@@ -76,9 +76,9 @@ class Case:
             theirs.set_weights(weights + weights_of(theirs)[len(weights) :])  # Keras's Dropout has a seed among its weights
         return ours, theirs
 
-    def types_of_keras(self, layer: Any) -> Any:
-        """The outputs of a layer of Keras, without values. It is built; a call on arrays would compile each of its operations."""
-        return layer(jax.tree.map(lambda a: keras.KerasTensor(a.shape, a.dtype.name), self.given), **self.options)
+    def build_in_keras(self, layer: Any) -> None:
+        """Builds a layer of Keras. A call on arrays would compile each of its operations."""
+        layer(jax.tree.map(lambda a: keras.KerasTensor(a.shape, a.dtype.name), self.given), **self.options)
 
     def outputs_of_keras(self, layer: Any) -> Any:
         """The outputs of a built layer of Keras, computed in one program."""
