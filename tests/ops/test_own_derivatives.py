@@ -7,6 +7,7 @@ import pytest
 
 from pellucid import ops
 from pellucid.core import forms
+from tests.cases import some_slow
 from tests.ops.own_forms import check_derivatives
 
 NORMAL = np.random.default_rng(0).normal
@@ -59,7 +60,10 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", OWN)
+QUICK = ["gelu", "layer_normalization", "attention", "masked causal attention", "causal attention, by blocks"]
+
+
+@pytest.mark.parametrize("name", some_slow(OWN, QUICK))
 def test_derivatives_are_those_of_the_formula(name):
     own, formula, args = OWN[name]
     check_derivatives(own, formula, *args)
