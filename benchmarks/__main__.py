@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -107,6 +108,13 @@ def run(*arguments: str) -> tuple[str, str]:
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     last = lambda text: text.strip().rpartition("\n")[2]
     return last(done.stdout), (last(done.stderr) or f"exit status {done.returncode}") if done.returncode else ""
+
+
+def measured_apart(module: str, *arguments: str) -> Any:
+    """What a bench measures, given `--measure`, in a process of its own. Its errors are shown, and end this one."""
+    command = [sys.executable, "-m", module, "--measure", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def summarize(rounds: list[dict], import_seconds: list[float]) -> dict:

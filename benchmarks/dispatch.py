@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import ENVIRONMENT, ROOT
+from benchmarks.__main__ import measured_apart
 from benchmarks.workloads import WORKLOADS, Workload, make_data
 
 WRITTEN_OUT = 4  # steps at most, so that an epoch here has a multiple of them
@@ -39,9 +38,7 @@ def main() -> None:
         return
     table = Table("workload", "µs a step, best", *FORMS)
     for name in options.workloads:
-        arguments = ["-m", "benchmarks.dispatch", "--measure", "--workloads", name, "--seconds", str(options.seconds)]
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
-        table.add_row(name, *row(json.loads(done.stdout.splitlines()[-1])))
+        table.add_row(name, *row(measured_apart("benchmarks.dispatch", "--workloads", name, "--seconds", str(options.seconds))))
     console = Console(width=None if sys.stdout.isatty() else 132)
     console.print(table)
     console.print(

@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import pellucid
-from benchmarks.__main__ import ENVIRONMENT, ROOT
+from benchmarks.__main__ import measured_apart
 from benchmarks.peers.keras_api import MODELS
 from benchmarks.workloads import WORKLOADS, make_data
 
@@ -52,9 +51,7 @@ def main() -> None:
     given = ["--only", options.only, "--seconds", str(options.seconds), "--shares", *map(str, options.shares)]
     console = Console(width=None if sys.stdout.isatty() else 132)
     for name in options.workloads:
-        arguments = ["-m", "benchmarks.streaming", "--measure", *given, "--workloads", name]
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
-        console.print(shown(name, json.loads(done.stdout.splitlines()[-1])))
+        console.print(shown(name, measured_apart("benchmarks.streaming", *given, "--workloads", name)))
 
 
 def shown(name: str, times: dict[str, list[float]]) -> Table:

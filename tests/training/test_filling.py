@@ -6,9 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-import pellucid
 from pellucid.training.data import filling, prefetch
-from tests.training.twins import random_data
 
 CAPACITY, SIZE = 4, 2
 
@@ -119,37 +117,3 @@ def test_nothing_comes_after_the_end_was_asked_for(fill):
     assert not filler.close()
     assert list(filler) == []
     goes_on.set()
-
-
-class Line(pellucid.Model):
-    def __init__(self):
-        super().__init__()
-        self.out = pellucid.layers.Dense(1)
-
-    def call(self, inputs):
-        return self.out(inputs)
-
-
-def test_room_that_no_batch_has_filled_is_not_computed_with(monkeypatch):
-    """NumPy's empty arrays hold anything."""
-    x, y = random_data(4, (40, 3), (40, 1))
-    empty = filling.aligned
-
-    def full_of_nan(shape, dtype):
-        room = empty(shape, dtype)
-        room[:] = np.nan
-        return room
-
-    monkeypatch.setattr(filling, "aligned", full_of_nan)
-    models = [Line(), Line()]
-    for model in models:
-        model.compile(optimizer="sgd", loss="mse", metrics=["mae"], nan="raise")
-        model.capture((None, 3))
-        model.set_weights([w * 0 + 0.1 for w in models[0].get_weights()])
-    batches = [(x[i : i + 8], y[i : i + 8]) for i in range(0, 40, 8)]
-    models[0].fit(x, y, batch_size=8, shuffle=False, epochs=2, verbose=0)
-    models[1].fit(iter(batches + batches), steps_per_epoch=5, epochs=2, verbose=0)
-    for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
-    np.testing.assert_allclose(models[0].evaluate(x, y, verbose=0), models[1].evaluate(iter(batches), verbose=0), rtol=1e-6)
-    np.testing.assert_allclose(models[0].predict(x, verbose=0), models[1].predict(iter(batches), verbose=0), rtol=1e-6)

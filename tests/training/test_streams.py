@@ -17,6 +17,7 @@ import pytest
 import pellucid
 from pellucid.callbacks import Callback, LambdaCallback
 from pellucid.errors import DataError, DataWarning
+from pellucid.training.data import filling
 from tests.cases import some_slow
 from tests.training.twins import random_data
 
@@ -682,6 +683,28 @@ def test_a_generator_may_wait_until_all_that_it_gave_is_trained(model):
 
     model.fit(three_and_then_two(), verbose=0)
     assert int(model.optimizer.iterations) == 5
+
+
+def test_room_that_no_batch_has_filled_is_not_computed_with(monkeypatch):
+    """NumPy's empty arrays hold anything."""
+    empty = filling.aligned
+
+    def full_of_nan(shape, dtype):
+        room = empty(shape, dtype)
+        room[:] = np.nan
+        return room
+
+    monkeypatch.setattr(filling, "aligned", full_of_nan)
+    models = [compiled(optimizer="sgd", nan="raise"), compiled(optimizer="sgd", nan="raise")]
+    for model in models:
+        model.capture((None, 3))
+        model.set_weights([w * 0 + 0.1 for w in models[0].get_weights()])
+    models[0].fit(X, Y, batch_size=SIZE, shuffle=False, epochs=2, verbose=0)
+    models[1].fit(itertools.chain(batches(), batches()), steps_per_epoch=5, epochs=2, verbose=0)
+    for one, other in zip(models[0].get_weights(), models[1].get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    np.testing.assert_allclose(models[0].evaluate(X, Y, verbose=0), models[1].evaluate(batches(), verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(models[0].predict(X, verbose=0), models[1].predict(batches(), verbose=0), rtol=1e-6)
 
 
 def test_progress_of_an_unknown_number_of_batches(model, capsys):
