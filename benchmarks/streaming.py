@@ -32,6 +32,7 @@ from benchmarks.workloads import WORKLOADS, make_data
 # Batches of an epoch and rows of a batch: data that are streamed have many batches, and large ones where a step is short.
 SIZES = {"wide_and_deep": (400, 4096), "mlp": (120, 128), "cnn": (40, 64), "gru": (40, 32), "transformer": (20, 16)}
 LEAST = 3  # figures of each way
+WARM = 2.0  # seconds in which a step is timed: right after a start it may take half as long again
 BYTES = np.random.default_rng(0).integers(0, 255, 2**14, np.uint8)
 
 Read = Callable[[], None]
@@ -70,9 +71,11 @@ def measure(name: str, shares: list[float], only: str, seconds: float) -> dict[s
     """Microseconds a step, for each way as often as there is time."""
     with tempfile.TemporaryDirectory() as folder:
         case = Case(name, Path(folder))
-        for _ in range(2):  # the first one compiles
-            case.on_arrays()
-        step = statistics.median(case.on_arrays() for _ in range(3)) / 1e6
+        case.on_arrays()  # compiles
+        fits, end = [], time.perf_counter() + WARM
+        while time.perf_counter() < end or len(fits) < LEAST:
+            fits.append(case.on_arrays())
+        step = statistics.median(fits) / 1e6
         ways = {way: run for way, run in case.ways(shares, step).items() if way == "arrays" or only in way}
         for run in ways.values():
             run()
