@@ -3,8 +3,8 @@
     python -m benchmarks.streaming
     python -m benchmarks.streaming --workloads mlp --only waits --seconds 40
 
-For each workload all ways in one process, in turn: in each round a step is timed on arrays in memory first, and reading a batch takes a part
-of that step then, as waiting, as for a disk, or as work of the processor. `make bench` runs it after the tables.
+For each workload all ways in one process, in turn: in each round a step is timed on arrays in memory first, and reading a batch takes a
+part of that step then, as waiting, as for a disk, or as work of the processor. `make bench` runs it after the tables.
 """
 
 import argparse
