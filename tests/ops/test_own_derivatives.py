@@ -20,18 +20,18 @@ def by_hand(x, axis, gamma=1.0, beta=0.0, centered=True):
     return gamma * x / jnp.sqrt(jnp.mean(x**2, axis, keepdims=True) + 0.01) + beta
 
 
-def attention_by_hand(q, k, v, mask, scale=0.5):
+def attention_by_hand(q, k, v, mask, scale):
     scores = jnp.where(mask, jnp.einsum("bthd,bshd->bhts", q, k) * scale, -1e30)
     return jnp.einsum("bhts,bshd->bthd", jax.nn.softmax(scores), v)
 
 
-def attention(steps, sources, is_causal=False, mask=None):
+def attention(steps, sources, is_causal=False, mask=None, features=4):
     """A case of attention: the function, the formula, the arrays."""
-    arrays = [jnp.asarray(NORMAL(size=(2, n, 2, 4)), "float32") for n in (steps, sources, sources)]
+    arrays = [jnp.asarray(NORMAL(size=(2, n, 2, features)), "float32") for n in (steps, sources, sources)]
     seen = np.tril(np.ones((steps, sources), bool)) if is_causal else True
     whole = seen if mask is None else seen & mask
     own = lambda q, k, v: ops.dot_product_attention(q, k, v, mask=mask, is_causal=is_causal)
-    return own, lambda q, k, v: attention_by_hand(q, k, v, whole), arrays
+    return own, lambda q, k, v: attention_by_hand(q, k, v, whole, features**-0.5), arrays
 
 
 OWN = {
@@ -57,10 +57,23 @@ OWN = {
     "masked causal attention": attention(5, 5, is_causal=True, mask=NORMAL(size=(2, 1, 5, 5)) > 0),
     "causal attention, by blocks": attention(150, 150, is_causal=True),
     "causal attention of other lengths": attention(7, 5, is_causal=True),
+    "attention, scores by sources": attention(16, 7),
+    "masked attention, scores by sources": attention(16, 7, mask=NORMAL(size=(2, 1, 16, 7)) > 0),
+    "attention without a last source, scores by sources": attention(16, 7, mask=np.arange(7) < 6),
+    "masked causal attention, scores by sources": attention(17, 17, is_causal=True, mask=NORMAL(size=(17, 17)) > -1),
+    "attention of wide heads": attention(16, 7, features=33),
+    "causal attention of wide heads, by blocks": attention(70, 70, is_causal=True, features=33),
 }
 
 
-QUICK = ["gelu", "layer_normalization", "attention", "masked causal attention", "causal attention, by blocks"]
+QUICK = [
+    "gelu",
+    "layer_normalization",
+    "attention",
+    "masked causal attention",
+    "causal attention, by blocks",
+    "masked attention, scores by sources",
+]
 
 
 @pytest.mark.parametrize("name", some_slow(OWN, QUICK))
@@ -85,6 +98,14 @@ def test_attention_leaves_out_products_without_gradients_and_blocks_of_later_ste
     assert [products(f) for f in (loss, jax.grad(loss, 2), jax.grad(loss, (0, 1, 2)))] == [3 * 2, 3 * 3, 3 * 6]
     work = lambda is_causal: jax.jit(lambda q: ops.dot_product_attention(q, *args[1:], is_causal=is_causal)).lower(args[0]).cost_analysis()
     assert work(True)["flops"] < 0.8 * work(False)["flops"]
+
+
+@pytest.mark.parametrize(("steps", "features", "axis"), [(16, 32, 2), (15, 32, 3), (16, 33, 3)])
+def test_scores_lie_by_sources_where_they_are_differentiated_and_heads_are_narrow(steps, features, axis):
+    own, _, args = attention(steps, 7, features=features)
+    made = lambda f: str(jax.make_jaxpr(f)(*args))
+    assert f"reduce_max[axes=({axis},)" in made(jax.grad(lambda *a: own(*a).sum()))
+    assert "reduce_max[axes=(3,)" in made(own)
 
 
 def test_gelu_is_exact_to_the_rounding_of_its_input():

@@ -1,12 +1,16 @@
 """Whether steps run in a loop or one by one, by `steps_per_execution="auto"`: by rules alone, and without a difference in the results."""
 
+import time
+
 import jax
 import numpy as np
 import pytest
 
 import pellucid
+from pellucid.core import seeds
 from pellucid.graph.cost import Cost
-from pellucid.training.programs import choose_form
+from pellucid.training.data import filling
+from pellucid.training.programs import Program, choose_form
 
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="the rules for a CPU")
 
@@ -130,3 +134,139 @@ def test_a_loop_gives_the_bits_of_single_steps():
     assert loops == {"auto": True, 1: False}
     for looped, single in zip(weights["auto"], weights[1], strict=True):
         np.testing.assert_array_equal(looped, single)
+
+
+# ---- Batches that are read while training runs: how many there are at once depends on the speed of reading ----
+
+
+@pytest.fixture
+def unseeded(monkeypatch):
+    """As a program in which nobody has called `set_random_seed`."""
+    monkeypatch.setattr(seeds, "_global_seed", None)
+
+
+@pytest.fixture
+def dispatches(monkeypatch):
+    """The number of steps of each dispatch."""
+    seen, dispatch = [], Program.dispatch
+
+    def noted(program, block, first=0, steps=1, spare=None):
+        seen.append(steps)
+        return dispatch(program, block, first, steps, spare)
+
+    monkeypatch.setattr(Program, "dispatch", noted)
+    return seen
+
+
+class Reading:
+    """Trains on batches of a generator that reads as fast as possible, or so slowly that what it gave is always trained by then.
+
+    Args:
+        monkeypatch: pytest's.
+        like: weights to begin with.
+        arguments: of ``compile``.
+    """
+
+    def __init__(self, monkeypatch, like=None, **arguments):
+        self.monkeypatch, self.model = monkeypatch, Convolving()
+        self.model.compile(pellucid.optimizers.SGD(0.05, momentum=0.9), "mse", **arguments)
+        self.model.capture((None, 4, 3))
+        if like is not None:
+            self.model.set_weights(like)
+
+    def fit(self, batches, at_once, callbacks=()):
+        """On so many batches, of which some are there at once; all, where that is None. Returns the weights."""
+        at_once = at_once or batches
+        self.monkeypatch.setattr(filling, "_FAST", np.inf)  # a block waits for all batches that come without being waited for
+        self.monkeypatch.setattr(filling, "_HURRY", 20.0 if at_once == batches else 0.0)
+        before = int(self.model.optimizer.iterations)
+
+        def read():
+            for i in range(batches):
+                end = time.monotonic() + 20
+                while i % at_once == 0 and int(self.model.optimizer.iterations) < before + i:
+                    assert time.monotonic() < end
+                    time.sleep(0.001)
+                yield STREAMED[0][4 * i : 4 * i + 4], STREAMED[1][4 * i : 4 * i + 4]
+
+        self.model.fit(read(), verbose=0, callbacks=list(callbacks))
+        return self.model.get_weights()
+
+    def programs(self):
+        return [p.loop for p in self.model.ledger.programs]
+
+
+_rng = np.random.default_rng(0)
+STREAMED = _rng.normal(size=(44, 4, 3)).astype("float32"), _rng.normal(size=(44, 1)).astype("float32")
+
+
+@on_cpu
+def test_batches_that_are_there_at_once_go_several_in_a_dispatch_and_each_program_is_compiled_when_it_is_needed(
+    monkeypatch, unseeded, dispatches
+):
+    single = Reading(monkeypatch, steps_per_execution=1)
+    begin = single.model.get_weights()
+    wanted = single.fit(11, None)
+    assert dispatches == [1] * 11
+    for at_once, steps, programs in ((None, [4, 4, 1, 1, 1], [True, False]), (1, [1] * 11, [False])):
+        dispatches.clear()
+        reading = Reading(monkeypatch, begin)
+        for mine, its in zip(reading.fit(11, at_once), wanted, strict=True):
+            np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-6)
+        assert (dispatches, reading.programs()) == (steps, programs)
+    assert "compiled for training in fit; fewer than 4 batches were there at once." in reading.model.ledger.story()
+    dispatches.clear()
+    reading.fit(8, None)
+    reading.fit(6, 3)
+    reading.fit(8, None)
+    assert dispatches == [4, 4, *[1] * 6, 4, 4] and reading.programs() == [False, True]
+    assert "because a dispatch is 4 steps now; 4 batches were there at once." in reading.model.ledger.story()
+
+
+@on_cpu
+def test_a_program_that_is_not_needed_is_not_compiled(monkeypatch, unseeded):
+    reading = Reading(monkeypatch)
+    reading.fit(8, None)
+    assert reading.programs() == [True]
+    assert "compiled for training in fit; 4 batches were there at once." in reading.model.ledger.story()
+
+
+@on_cpu
+def test_after_a_seed_the_speed_of_reading_changes_no_bit(monkeypatch, dispatches):
+    fast = Reading(monkeypatch)
+    begin = fast.model.get_weights()
+    for one, other in zip(fast.fit(11, None), Reading(monkeypatch, begin).fit(11, 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert dispatches == [1] * 22 and fast.programs() == [False]
+
+
+class Listening(pellucid.callbacks.Callback):
+    """Is called after each step, and may look at anything then."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+@on_cpu
+def test_steps_of_a_stream_that_are_looked_at_go_one_by_one_unless_it_is_at_their_logs(monkeypatch, unseeded, dispatches):
+    Reading(monkeypatch, nan="raise").fit(4, None)
+    Reading(monkeypatch).fit(4, None, [Listening()])
+    assert dispatches == [1] * 8
+    notes = Notes()
+    Reading(monkeypatch).fit(5, None, [notes])
+    assert dispatches[8:] == [4, 1] and len(notes.losses) == 5
+
+
+class Many(pellucid.utils.PyDataset):
+    def __len__(self):
+        return 11
+
+    def __getitem__(self, index):
+        return STREAMED[0][4 * index : 4 * index + 4], STREAMED[1][4 * index : 4 * index + 4]
+
+
+@on_cpu
+@pytest.mark.slow
+def test_a_profile_of_a_stream_is_one_of_single_steps(monkeypatch, unseeded, dispatches):
+    Reading(monkeypatch).model.profile(Many())
+    assert set(dispatches) == {1}

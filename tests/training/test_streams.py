@@ -685,6 +685,22 @@ def test_a_generator_may_wait_until_all_that_it_gave_is_trained(model):
     assert int(model.optimizer.iterations) == 5
 
 
+def test_the_first_batch_does_not_wait_for_another_where_reading_takes_long(model, monkeypatch):
+    monkeypatch.setattr(filling, "_HURRY", 60.0)
+
+    def slowly():
+        for i, batch in enumerate(batches(rows=2 * SIZE)):
+            time.sleep(2 * filling._FAST)
+            end = time.monotonic() + 20
+            while int(model.optimizer.iterations) < i:
+                assert time.monotonic() < end
+                time.sleep(0.001)
+            yield batch
+
+    model.fit(slowly(), verbose=0)
+    assert int(model.optimizer.iterations) == 2
+
+
 def test_room_that_no_batch_has_filled_is_not_computed_with(monkeypatch):
     """NumPy's empty arrays hold anything."""
     empty = filling.aligned

@@ -57,6 +57,11 @@ def next_seed(stream: str) -> int:
     return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def is_set() -> bool:
+    """Whether a global seed was set: then all that follows is to repeat to the last bit."""
+    return _global_seed is not None
+
+
 def generation() -> int:
     """How often a global seed was set."""
     return _generation

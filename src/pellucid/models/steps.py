@@ -54,7 +54,9 @@ class Steps(GlassBox):
             metrics: list of names, Metrics or functions; with several outputs a list of lists or a dict.
             weighted_metrics: the same, for metrics that take the sample weights.
             run_eagerly: whether ``call`` runs in Python on every step, for debugging.
-            steps_per_execution: steps in one dispatch, or "auto".
+            steps_per_execution: steps in one dispatch, or "auto": as many as the graph makes worthwhile. Of batches that are read while
+                training runs (generators, loaders) these are no more than there are, so that of short convolutional nets rounding depends
+                on the speed of reading, unless ``set_random_seed`` was called.
             jit_compile: accepted for Keras's sake: steps are always compiled by XLA, unless ``run_eagerly``.
             auto_scale_loss: whether an optimizer of a model whose policy is "mixed_float16" is put into a ``LossScaleOptimizer``.
             nan: "raise" stops training with a ``NonFiniteError`` where a loss or gradient is not finite, or another variable that

@@ -279,21 +279,26 @@ class Machine:
                 lengths.pop(BATCH, None)
                 paths = tuple(v.path for v in variables)
                 made = Made(form, self._settings_count, self._number_of_graph(graph), shapes, number, paths, tuple(lengths.items()))
-                reason = (f"compiled again for {use}" if last else self._reason(purpose, made, graph, use)) + note
                 started = time.perf_counter()
                 with self.noticing_no_change(readings):
                     program = self.make(purpose, graph, tree, specs, form, objective, variables)
-                ledger = self.captures.ledger
-                program.entry = ledger.new_program(
-                    purpose, form.batch_size, reason, time.perf_counter() - started, form.at_once(2) > 1, lengths
-                )
-                program.compiled = functools.partial(ledger.add_program, program.entry, graph)
+                tracing = time.perf_counter() - started
+                program.entry = self.captures.ledger.new_program(purpose, form.batch_size, "", tracing, form.at_once(2) > 1, lengths)
+                program.compiled = functools.partial(self._enter, program, use, note, last)
                 program.graph = graph
                 program.made = purpose, made
                 alive = [*self.captures.graphs, *(g for own in self._own_steps.values() for g in own.graphs)]
                 self._programs.keep(lambda _, known: known.graph in alive)
                 self._programs.put(key, found := program)
             return found
+
+    def _enter(self, program: Program, use: str, note: str, last: bool) -> None:
+        """Tells the ledger of a program that was compiled, and why: not each that is made is dispatched, nor in the order of making."""
+        purpose, made = program.made
+        with self._lock:
+            reason = f"compiled again for {use}" if last else self._reason(purpose, made, program.graph, use)
+        program.entry.reason = reason + note
+        self.captures.ledger.add_program(program.entry, program.graph)
 
     def _reason(self, purpose: str, made: Made, graph: Graph, use: str) -> str:
         """Why a program is compiled, which is noted as the last one with its purpose."""

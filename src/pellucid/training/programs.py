@@ -13,7 +13,10 @@ these stay single. Nothing else gains: four steps of the MLP, the GRU and the tr
 1.04 to 1.17 and 1.00 times what they take in a loop, and compile for up to twice as long; shorter steps take 1.3 times and more. (See
 ``benchmarks/dispatch.py``.)
 
-All this follows from the graph, so that nothing has to be measured, and the same model is computed in the same way each time.
+All this follows from the graph, so that nothing has to be measured, and the same model is computed in the same way each time. One thing
+does not: of batches that are read while training runs, several go in a dispatch where several are there. A loop gives the bits of single
+steps, but steps that are written out do not, so that after ``set_random_seed`` batches that are read go one by one where those of arrays
+would be written out.
 """
 
 from __future__ import annotations
@@ -42,7 +45,9 @@ from pellucid.training.data import Block
 
 LOOP_STEPS = 512  # at most in one dispatch
 DISPATCH_FLOPS = 5e10  # keeps a dispatch at half a second
-WRITTEN_OUT = (4, 3, 2)  # steps in a program without a loop, the first number that divides those of an epoch
+# Steps in a program without a loop: the first number that divides those of an epoch. The first one of all for batches that are read while
+# training runs, with a second program for what is left of a block.
+WRITTEN_OUT = (4, 3, 2)
 SHORT_FLOPS, FEW_CONVOLUTIONS = 2e9, 4  # of a training step, and of its graph: longer ones gain little, and more take long to compile
 PACKED_BYTES = 2**20  # of a state that is kept: up to that it is copied into one array, more is written where an older one was
 BLOCK_BYTES = 4 * 2**20  # several blocks are in flight at once
@@ -368,7 +373,7 @@ def choose_form(
         masked: whether the last batch may be padded.
         wanted: ``steps_per_execution``: a number or "auto".
         training: whether gradients are computed, too.
-        whole: batches of an epoch that are not smaller than the others, where steps may be written out.
+        whole: batches of an epoch that are not smaller than the others, where steps may be written out; of a stream, those of a dispatch.
     """
     room = max(1, min(batches, BLOCK_BYTES // max(1, bytes_a_batch)))
     if wanted not in ("auto", 1):

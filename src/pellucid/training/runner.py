@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from pellucid.core import explain
+from pellucid.core import explain, seeds
 from pellucid.core.last_used import LastUsed
 from pellucid.core.layer import Layer
 from pellucid.core.variable import Variable
@@ -27,7 +27,7 @@ from pellucid.training.data.filling import JOINED, Kind
 from pellucid.training.machine import Machine
 from pellucid.training.nonfinite import Watch
 from pellucid.training.own_step import pack
-from pellucid.training.programs import Form, Program
+from pellucid.training.programs import WRITTEN_OUT, Form, Program
 from pellucid.training.reasons import coupled
 
 _LENGTHS = 4  # more than these are told of
@@ -45,6 +45,7 @@ class Runner:
         each_step: whether every dispatch shall be one step long.
         told: whether the logs of each step are wanted.
         like: the runner of the other batches, where the source gives batches of several kinds.
+        one_program: whether all batches of a size shall be computed by one program.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Runner:
         each_step: bool = False,
         told: bool = False,
         like: Runner | None = None,
+        one_program: bool = False,
     ):
         self.machine, self.purpose, self.source, self.caller, self.told = machine, purpose, source, caller, told and purpose != "predict"
-        self.each_step = each_step or not source.joins
+        self.each_step, self.one_program = each_step or not source.joins, one_program
         self.training = purpose == "train"
         self.batch_size, self.rows, self.data = source.batch_size, source.rows, source.sample
         self.batches = source.batches or JOINED
@@ -103,13 +105,19 @@ class Runner:
         each_step = self.each_step or (self.source.streams and bool(self.graph.signature.lengths))  # the next may have another length
         self.form = self.machine.form(
             self.purpose, self.graph, self.sizes, self.batch_size, self.batches, self.bytes_a_batch, self.pads, each_step,
-            whole=self.batches - (tail > 0 and not self.pads),
+            whole=self._whole(tail),
         )  # fmt: skip
-        # No dispatch waits for a second batch. Blocks are as long as reading lets them be: were steps written out wherever a block has
-        # enough of them (a CNN takes 0.9 of the time then), what a step rounds would depend on how fast batches were read.
-        if self.source.streams and not self.form.loop:
-            self.form = dataclasses.replace(self.form, capacity=1, written_out=1)
+        if self.source.streams and not self.form.loop and self.form.written_out == 1:  # no dispatch waits for a second batch
+            self.form = dataclasses.replace(self.form, capacity=1)
         self._read_again()
+
+    def _whole(self, tail: int) -> int:
+        """So many batches of full size can be had in a row, where several steps may be written out: a multiple of them is wanted."""
+        if not self.source.streams:
+            return self.batches - (tail > 0 and not self.pads)
+        # Blocks are as long as reading lets them be, and those that are too short go step by step. What steps round depends on how fast
+        # batches are read then, where a seed promises that results repeat to the last bit.
+        return 0 if self.one_program or seeds.is_set() else WRITTEN_OUT[0]
 
     def _objective_for(self, outputs: Any) -> Objective:
         """Losses and metrics. Batches of several kinds share them, and so their means."""
@@ -180,7 +188,8 @@ class Runner:
 
     def check(self) -> None:
         """Traces the step, so that what does not fit is told before a weight changes."""
-        self._program(Block([], 0, self.form.written_out, self.batch_size, self.pads))
+        first = 1 if self.source.streams else self.form.written_out  # who knows how many batches a stream will have ready
+        self._program(Block([], 0, first, self.batch_size, self.pads))
 
     def reset(self, epoch: int = 0) -> None:
         """Starts the means of losses and metrics anew, for an epoch (from 1)."""
@@ -302,6 +311,8 @@ class Runner:
         else:
             use, last = {"train": "training", "test": "evaluation", "predict": "prediction"}[self.purpose] + f" in {self.caller}", False
             note = "; the last batch is padded with repeated rows, exactly" if self.pads else ""
+            if self.source.streams and (most := self.form.written_out) > 1:
+                note = f"; {most} batches were there at once" if written_out > 1 else f"; fewer than {most} batches were there at once"
         capacity = form.capacity if not block.arrays else block.arrays[0].shape[0] // block.batch_size
         masked = block.padded or (self.pads and block.batch_size == self.batch_size)
         form = Form(block.batch_size, capacity, form.loop and capacity > 1, masked, self.told, written_out)

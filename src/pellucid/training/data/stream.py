@@ -90,8 +90,9 @@ class Stream:
     def _peek(self) -> Batch:
         """Takes the first batch, which says what batches are like."""
         self._begin()
+        started = time.perf_counter()
         self._running = items = Prefetch(self._items(1), self._worker)
-        self._peeked = list(items)
+        self._peeked, self._peeking = list(items), time.perf_counter() - started
         if not self._peeked:
             raise DataError(f"{self._where}: the {type(self._given).__name__} gave no batch; expected at least one.")
         return self._checked(self._peeked[0], look=True)
@@ -228,7 +229,7 @@ class Stream:
         """The batches of an epoch. Runs in the thread."""
         peeked, self._peeked = self._peeked, []
         for source in (peeked, self._items(None if self.steps is None else self.steps - len(peeked))):
-            started = time.perf_counter()
+            started = time.perf_counter() - (self._peeking if source is peeked else 0.0)  # slow ones are not waited for: see Filler
             for item in source:
                 batch = self._batch(item)
                 batch.seconds = time.perf_counter() - started

@@ -93,7 +93,7 @@ def _step(machine: Machine, purpose: str, data: tuple[Any, Any, Any], batch_size
     x, y, sample_weight = data
     source = source_of(x, y, sample_weight, "profile", batch_size, _batches_of(x), shuffle, training=training, inputs_only=not training)
     with contextlib.closing(source):
-        runner = Runner(machine, purpose, source, "profile")
+        runner = Runner(machine, purpose, source, "profile", one_program=True)
         source.open(runner.plan())
         measured = Bench(runner, source).measure()
     return step_profile(purpose, measured, runner)
