@@ -3,8 +3,8 @@
     python -m benchmarks.streaming
     python -m benchmarks.streaming --workloads mlp --only waits --seconds 40
 
-For each workload all ways in one process, in turn. First a step is timed on arrays in memory. Then reading a batch takes a part of that
-step: as waiting, as for a disk, or as work of the processor. `make bench` runs it after the tables.
+For each workload all ways in one process, in turn: in each round a step is timed on arrays in memory first, and reading a batch takes a
+part of that step then, as waiting, as for a disk, or as work of the processor. `make bench` runs it after the tables.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from benchmarks.workloads import WORKLOADS, make_data
 # Batches of an epoch and rows of a batch: data that are streamed have many batches, and large ones where a step is short.
 SIZES = {"wide_and_deep": (400, 4096), "mlp": (120, 128), "cnn": (40, 64), "gru": (40, 32), "transformer": (20, 16)}
 LEAST = 3  # figures of each way
-WARM = 2.0  # seconds in which a step is timed: right after a start it may take half as long again
 BYTES = np.random.default_rng(0).integers(0, 255, 2**14, np.uint8)
 
 Read = Callable[[], None]
@@ -71,20 +70,12 @@ def measure(name: str, shares: list[float], only: str, seconds: float) -> dict[s
     """Microseconds a step, for each way as often as there is time."""
     with tempfile.TemporaryDirectory() as folder:
         case = Case(name, Path(folder))
-        case.on_arrays()  # compiles
-        fits, end = [], time.perf_counter() + WARM
-        while time.perf_counter() < end or len(fits) < LEAST:
-            fits.append(case.on_arrays())
-        step = statistics.median(fits) / 1e6
-        ways = {way: run for way, run in case.ways(shares, step).items() if way == "arrays" or only in way}
-        for run in ways.values():
-            run()
-        times: dict[str, list[float]] = {way: [] for way in ways}
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times["arrays"]) < LEAST:
-            for way, run in ways.items():
-                times[way].append(run())
-        return times
+        case.on_arrays()
+        case.round(shares, only)  # compiles
+        rounds, end = [], time.perf_counter() + seconds
+        while time.perf_counter() < end or len(rounds) < LEAST:
+            rounds.append(case.round(shares, only))
+        return {way: [each[way] for each in rounds] for way in rounds[0]}
 
 
 class Case:
@@ -100,10 +91,14 @@ class Case:
         leaves, tree = jax.tree.flatten(self.rows)
         self.in_files = jax.tree.unflatten(tree, [in_file(a, folder / f"{i}.npy") for i, a in enumerate(leaves)])
 
+    def round(self, shares: list[float], only: str) -> dict[str, float]:
+        """Microseconds a step for each way, once. A machine may be twice as fast a minute later, and so reading is."""
+        step = self.on_arrays()
+        return {"arrays": step} | {way: run() for way, run in self.ways(shares, step / 1e6).items() if only in way}
+
     def ways(self, shares: list[float], step: float) -> dict[str, Callable[[], float]]:
-        """What is timed, for steps of so many seconds."""
+        """What is timed beside arrays, for steps of so many seconds."""
         found: dict[str, Callable[[], float]] = {
-            "arrays": self.on_arrays,
             "arrays in files": lambda: self.fit(*self.in_files, batch_size=self.batch_size),
             "generator": lambda: self.on_generator(lambda: None),
         }

@@ -38,6 +38,7 @@ def test_a_loop_in_plain_jax_learns(capsys):
     assert "`call` ran 1 time" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_fine_tuning_does_not_run_call_again(capsys):
     errors = run("fine_tuning", rows=2000, epochs=2)
     assert np.isfinite(list(errors.values())).all()
@@ -65,6 +66,7 @@ def test_padding_does_not_change_what_is_said_of_a_sequence(capsys):
     assert "captured again because inputs of another length came, (None, 16) after (None, 8)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_transformer_learns_to_write(capsys):
     losses = run("char_lm", steps=30, batch_size=16, length=20)
     assert losses["held_out"] < 0.85 * losses["equal_chances"]

@@ -312,6 +312,7 @@ def test_a_sentence_says_what_bounds_a_part_and_what_helps():
         return sentence(step_of(part), part, phase, cost, LIMITS)
 
     assert "the gradient of conv (Conv2D): 5 ms, 50% of the step. It computes 80 of the 100 GFLOP/s" in said(Cost(5e-3, 4e8, 1e6, 1, "dot"))
+    assert "It computes 110 GFLOP/s, as many as this machine reaches: only less" in said(Cost(1e-3, 1.1e8, 1e6, 1, "dot"))
     assert "It moves 40.0 of the 50.0 GB/s" in said(Cost(5e-3, 1e6, 2e8, 3, "add"))
     assert "400 small operations, 10 µs each" in said(Cost(4e-3, 1e6, 1e6, 400, "add"))
     slow = said(Cost(5e-3, 1e6, 1e6, 1, "select-and-scatter"))

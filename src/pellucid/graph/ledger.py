@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pellucid.core.jax_compat import Place
+from pellucid.graph import render
 from pellucid.graph.effects import Effect
-from pellucid.graph.render.ledger import html, story, table
 
 _KEPT = 4096  # runs, and programs, that are listed; older ones are counted only
 _SITES = 256  # eager runs of as many kinds are told apart between two captures
@@ -284,13 +284,13 @@ class Ledger:
 
     def story(self, name: str | None = None) -> str:
         """The runs and programs in sentences."""
-        return story(self, name or self.name)
+        return render.ledger.story(self, name or self.name)
 
     def __str__(self) -> str:
-        return table(self)
+        return render.ledger.table(self)
 
     def __repr__(self) -> str:
         return f"<Ledger of {self.name}: {self._calls} runs of `call`, {len(self.programs)} programs>"
 
     def _repr_html_(self) -> str:
-        return html(self)
+        return render.ledger.html(self)

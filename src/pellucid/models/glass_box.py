@@ -18,12 +18,11 @@ from pellucid.core.explain import filtered
 from pellucid.core.files import write_whole
 from pellucid.core.jax_compat import user_place
 from pellucid.core.layer import is_calling
+from pellucid.graph import render
 from pellucid.graph.capture import Capture
 from pellucid.graph.graph import Arguments, Graph
 from pellucid.graph.inputs import rows_of, specs_of_inputs
 from pellucid.graph.ledger import Ledger, Reason, Run
-from pellucid.graph.render import summary_text
-from pellucid.graph.render.report import report
 from pellucid.graph.signature import signature_of
 from pellucid.models.functional import Configured
 from pellucid.training.machine import Machine
@@ -200,7 +199,7 @@ class GlassBox(Configured):
         elif self.graph is None and self._network is not None:
             self._capture_for(self._network.inputs, "summary")  # of the types that data have
         state = self._optimizer_state_size()
-        (print_fn or print)(summary_text(self, self.graph, line_length, expand_nested, show_trainable, layer_range, state))
+        (print_fn or print)(render.summary_text(self, self.graph, line_length, expand_nested, show_trainable, layer_range, state))
 
     def _optimizer_state_size(self) -> tuple[int, int] | None:
         """Number of elements and bytes of what the optimizer keeps, or will keep when training starts."""
@@ -235,7 +234,7 @@ class GlassBox(Configured):
         times = {} if phases is None else phases.seconds()
         profile = self._machine.profile
         profiles = [] if profile is None else profile.tables()
-        write_whole(path, report(type(self).__name__, self.ledger, graph, drawing, history, times, profiles))
+        write_whole(path, render.report(type(self).__name__, self.ledger, graph, drawing, history, times, profiles))
         return os.fspath(path)
 
     def explain(self, as_dict: bool = False) -> dict[str, Any] | None:

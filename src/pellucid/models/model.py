@@ -16,12 +16,11 @@ from pellucid.graph.graph import Graph
 from pellucid.models.ends import layers_of
 from pellucid.models.steps import Steps
 from pellucid.saving import LoadReport, load_weights, save_weights
-from pellucid.training import loop
+from pellucid.training import loop, profiling
 from pellucid.training.callbacks import Callback, History
 from pellucid.training.data import ArrayData, is_arrays
 from pellucid.training.own_step import specs_of
 from pellucid.training.preflight import Preflight, preflight
-from pellucid.training.profiling import Profile, profile
 
 
 class Model(Steps):
@@ -266,7 +265,7 @@ class Model(Steps):
         return preflight(self._machine, x, batch_size, y)
 
     @filtered
-    def profile(self, x: Any, y: Any = None, batch_size: int | None = None, sample_weight: Any = None) -> Profile:
+    def profile(self, x: Any, y: Any = None, batch_size: int | None = None, sample_weight: Any = None) -> profiling.Profile:
         """Measures where the time of a step of training goes, and of one of prediction: by layer, forward and gradient apart.
 
         The steps run as in ``fit`` and ``predict``, in the same programs, some of them under JAX's profiler; weights, optimizer, seeds
@@ -297,7 +296,7 @@ class Model(Steps):
             >>> abs(sum(parts) / found.train.seconds - 1) < 0.05
             True
         """
-        return profile(self._machine, x, y, batch_size, sample_weight)
+        return profiling.profile(self._machine, x, y, batch_size, sample_weight)
 
     @filtered
     def submodel(self, outputs: Any, name: str | None = None) -> Submodel:

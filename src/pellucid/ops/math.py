@@ -11,13 +11,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import erf, erfc, erfinv, logsumexp
+from jax.nn import logsumexp
 
 from pellucid.core import dtypes
 from pellucid.ops.names import publish
 
 Pair = tuple[jax.Array, jax.Array]
 WINDOWS = {"hann": (0.5, 0.5), "hamming": (0.54, 0.46)}
+
+
+def erf(x: Any) -> jax.Array:
+    """The error function: ``2 / sqrt(pi)`` times the integral of ``exp(-t^2)`` from 0 to x."""
+    return jax.lax.erf(dtypes.floating(x))
+
+
+def erfc(x: Any) -> jax.Array:
+    """``1 - erf(x)``, exact where that is small."""
+    return jax.lax.erfc(dtypes.floating(x))
+
+
+def erfinv(x: Any) -> jax.Array:
+    """The inverse of ``erf``, of x in (-1, 1)."""
+    return jax.lax.erf_inv(dtypes.floating(x))
 
 
 def rsqrt(x: Any) -> jax.Array:
@@ -249,4 +264,4 @@ def _complex(function: str, x: Any) -> jax.Array:
     return jax.lax.complex(real, imaginary)
 
 
-__all__ = publish(globals(), {"x /": "erf erfc erfinv", "x / axis keepdims": "logsumexp"})
+__all__ = publish(globals(), {"x / axis keepdims": "logsumexp"})

@@ -4,6 +4,13 @@
 and ``measure`` run the steps; ``profiler`` puts it together.
 """
 
-from pellucid.training.profiling.profiler import Profile, profile
+from typing import TYPE_CHECKING
+
+from pellucid.core.lazily import at_first_use
+
+if TYPE_CHECKING:
+    from pellucid.training.profiling.profiler import Profile, profile
+else:
+    __getattr__, __dir__ = at_first_use()
 
 __all__ = ["Profile", "profile"]
