@@ -341,7 +341,7 @@ def _packed(values: list[Any], more: list[Any]) -> tuple[Any, dict[int, Any]]:
     given = [*(v for v in values if jnp.ndim(v) == 0), *more]
     kind = jnp.result_type("float32", *(v.dtype for v in map(jnp.asarray, given) if v.dtype == "float64"))
     scalars = [jnp.asarray(v, kind) for v in given]
-    return jnp.stack(scalars), {i: v for i, v in enumerate(values) if jnp.ndim(v)}
+    return jnp.stack(scalars) if scalars else jnp.zeros(0, kind), {i: v for i, v in enumerate(values) if jnp.ndim(v)}
 
 
 def _joined(arrays: list[Any]) -> dict[str, Any]:
