@@ -169,6 +169,23 @@ def test_half_precision_weights_stay_half():
         assert w.dtype == "bfloat16" and w.value.dtype == jnp.bfloat16
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm"])
+def test_norms_of_short_numbers_do_not_overflow(dtype, clip):
+    w = pellucid.Variable(np.zeros(4), dtype=dtype)
+    optimizers.SGD(1.0, **{clip: 1.0}).apply([jnp.full(4, 300, dtype)], [w])  # its square is above the largest float16
+    np.testing.assert_allclose(np.asarray(w.value, "float32"), -0.5, rtol=1e-3)
+    optimizers.SGD(1.0, **{clip: 1e4}).apply([jnp.full(4, 300, dtype)], [w])  # short enough
+    np.testing.assert_allclose(np.asarray(w.value, "float32"), -300.5, rtol=4e-3)
+
+
+def test_a_layer_of_float16_trains_with_clipped_gradients():
+    model = pellucid.Sequential([pellucid.Input((3,)), pellucid.layers.Dense(2, dtype="float16", kernel_initializer="zeros")])
+    model.compile(optimizers.SGD(0.1, clipnorm=1.0), "mse")
+    model.fit(np.full((8, 3), 30, "float16"), np.full((8, 2), 30, "float16"), verbose=0)
+    np.testing.assert_allclose(np.asarray(model.weights[0].value, "float32"), 0.1 / np.sqrt(6), rtol=2e-3)
+
+
 # ---- How to say which ----
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from pellucid.core import dtypes
 from pellucid.core.equation import equation
 from pellucid.core.forms import own_form
 
@@ -29,15 +30,15 @@ def all_of_them_first(grads: list[Any]) -> list[Any]:
 
 
 def clip_each_norm(grads: list[Any], limit: float) -> list[Any]:
-    """``g * limit / max(|g|, limit)`` for each gradient by itself."""
-    return [g * limit / jnp.maximum(_norm([g]), limit).astype(g.dtype) for g in grads]
+    """``g * limit / max(|g|, limit)`` for each gradient by itself, computed in 32 bits at least."""
+    return [(dtypes.wide(g) * limit / jnp.maximum(_norm([g]), limit)).astype(g.dtype) for g in grads]
 
 
 def clip_common_norm(grads: list[Any], limit: float) -> list[Any]:
     """``g * min(1, limit / |all gradients|)``. Where the norm is not finite, NaN: it must not look like a good step."""
     norm = _norm(grads)
     scale = limit * jnp.minimum(1 / norm, 1 / limit) + (norm - norm)
-    return [g * scale.astype(g.dtype) for g in grads]
+    return [(dtypes.wide(g) * scale).astype(g.dtype) for g in grads]
 
 
 def clip_values(grads: list[Any], limit: float) -> list[Any]:
@@ -46,7 +47,7 @@ def clip_values(grads: list[Any], limit: float) -> list[Any]:
 
 
 def _norm(grads: list[Any]) -> Any:
-    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in grads))
+    return jnp.sqrt(sum(jnp.sum(jnp.square(dtypes.wide(g))) for g in grads))  # squares above 65504 are infinite in float16
 
 
 def check_range(owner: str, low: float, high: float = math.inf, **numbers: Any) -> None:
