@@ -125,9 +125,9 @@ def test_the_folder_is_where_the_system_has_caches(monkeypatch, folder, platform
     assert compilation_cache.kept().folder == expected
 
 
-def test_others_than_the_user_cannot_write_there(folder):
+def test_the_folder_is_for_the_user_alone(folder):
     FolderCache(str(folder), 1000, True).put("a", b"1")
-    assert all(p.stat().st_mode & 0o022 == 0 for p in folder.iterdir())
+    assert all(p.stat().st_mode & 0o077 == 0 for p in (folder, *folder.rglob("*")))
 
 
 # ---- Whatever the file system does ----
@@ -169,6 +169,17 @@ def test_what_was_used_longest_ago_goes_first(folder):
     cache.put("huge", bytes(400))
     assert cache.get("huge") is None and cache.get("next")
     assert sum(p.stat().st_size for p in files(folder)) <= 350
+
+
+def test_an_entry_whose_time_cannot_be_set_is_found(folder, monkeypatch):
+    cache = FolderCache(str(folder), 1000, True)
+    cache.put("a", b"1")
+
+    def refuses(*args):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuses)
+    assert cache.get("a") == b"1"
 
 
 def test_a_full_disk_is_told_once_and_leaves_nothing_half_written(folder, monkeypatch):

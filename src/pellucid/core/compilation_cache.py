@@ -65,7 +65,8 @@ class FolderCache:
             entry = path.read_bytes()
             value = entry[_SUM_BYTES:]
             if _sum(value) == entry[:_SUM_BYTES]:
-                os.utime(path)
+                with contextlib.suppress(OSError):  # another user's, or of a disk that can only be read
+                    os.utime(path)
                 _here.found = getattr(_here, "found", 0) + 1
                 return value
             path.unlink()
@@ -90,7 +91,7 @@ class FolderCache:
             )
 
     def _write(self, key: str, entry: bytes) -> None:
-        os.makedirs(self.folder, exist_ok=True)
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
         self._path.mkdir(mode=0o700, exist_ok=True)
         if self._size is None:
             self._size = sum(size for *_, size in self._files())
