@@ -158,7 +158,8 @@ def keep_scratch_memory(wanted: bool | None = None) -> bool:
         wanted: from now on; None leaves it as it is.
 
     Returns:
-        whether it is kept from now on. Never where another memory allocator is in use, or glibc's own settings are in the environment.
+        whether it is kept from now on. Never where another memory allocator is in use, glibc's own settings are in the
+        environment, or glibc has refused to keep a block of the size that was needed.
 
     Raises:
         TypeError: for anything else than True, False or None.

@@ -118,6 +118,21 @@ def test_turned_off_it_gives_memory_back(told):
     assert told == []
 
 
+def test_where_glibc_refuses_large_blocks_nothing_is_kept(told, monkeypatch):
+    library = scratch_memory._glibc
+
+    def mallopt(self, option, value):  # as glibc 2.34 has it
+        told.append((option, value))
+        return 0 if option == scratch_memory._MMAP_THRESHOLD and value > scratch_memory.LEAST else 1
+
+    monkeypatch.setattr(library, "mallopt", mallopt)
+    assert pellucid.config.keep_scratch_memory(True)
+    scratch_memory.keep_for(Compiled(100 * 2**20))
+    assert not pellucid.config.keep_scratch_memory()
+    assert told[-4][0] == scratch_memory._ARENA_MAX and told[-4][1] > 1  # as it was
+    assert told[-3:-1] == [(scratch_memory._MMAP_THRESHOLD, 32 * 2**20), (scratch_memory._TRIM_THRESHOLD, 64 * 2**20)]
+
+
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"])
 def test_what_the_user_has_told_glibc_stands(monkeypatch, name):
     monkeypatch.setenv(name, "glibc.malloc.arena_max=4")

@@ -13,7 +13,8 @@ with 134 MB of it, one step a dispatch, held 877 MB instead of 341. Where severa
 What the compiler has left is given back to the system, which glibc does not do by itself: 65 of 350 MB after two layers GRU, and a lower
 peak, as the first step finds that memory free.
 
-Where another memory allocator than glibc's is in use, or the user has set glibc's options, nothing is changed.
+Where another memory allocator than glibc's is in use, or the user has set glibc's options, nothing is changed. Where glibc refuses what
+it is told (before 2.35 it may refuse to keep blocks above 32 MB), nothing is kept from then on.
 """
 
 from __future__ import annotations
@@ -50,19 +51,21 @@ def keep(wanted: bool) -> None:
     libc = _glibc()
     if libc is None or wanted == _keeps:
         return
-    libc.mallopt(_ARENA_MAX, 1 if wanted else 8 * (os.cpu_count() or 1))  # the second is glibc's own
+    if not libc.mallopt(_ARENA_MAX, 1 if wanted else 8 * (os.cpu_count() or 1)) and wanted:  # the second is glibc's own
+        return
     if not wanted:
         _keep_blocks(libc, LEAST, 2 * LEAST)
     _keeps, _kept = wanted, LEAST
 
 
 def keep_for(compiled: Any) -> None:
-    """Keeps the scratch memory of an executable on a CPU, up to a part of the machine's memory."""
+    """Keeps the scratch memory of an executable on a CPU, up to a part of the machine's memory. None at all where glibc refuses."""
     global _kept
     size = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) if _keeps else 0
     if _kept < size <= _memory() // MOST_OF_MEMORY and (libc := _glibc()) is not None:
         _kept = size
-        _keep_blocks(libc, size + size // 8, _memory() // MOST_OF_MEMORY)
+        if not _keep_blocks(libc, size + size // 8, _memory() // MOST_OF_MEMORY):
+            keep(False)
 
 
 def give_back(compiling: float) -> None:
@@ -71,11 +74,11 @@ def give_back(compiling: float) -> None:
         libc.malloc_trim(0)
 
 
-def _keep_blocks(libc: Any, size: int, free: int) -> None:
-    """Blocks up to a size are taken from the heap, at whose end so much free memory may stay."""
-    libc.mallopt(_MMAP_THRESHOLD, min(size, 2**31 - 1))
-    libc.mallopt(_TRIM_THRESHOLD, min(free, 2**31 - 1))
+def _keep_blocks(libc: Any, size: int, free: int) -> bool:
+    """Blocks up to a size are taken from the heap, at whose end so much free memory may stay. Returns whether glibc agrees."""
+    agrees = libc.mallopt(_MMAP_THRESHOLD, min(size, 2**31 - 1)) and libc.mallopt(_TRIM_THRESHOLD, min(free, 2**31 - 1))
     libc.malloc_trim(0)
+    return bool(agrees)
 
 
 def _glibc() -> Any:
