@@ -68,7 +68,15 @@ def test_bytes_are_what_is_read_and_written_and_of_a_slice_that_part_only(module
     assert module.bytes_of(module.instructions["fusion"]) == 4 * (8 * 4 + 4 * 2 + 8 * 2)
     assert module.bytes_of(module.instructions["slice"]) == 2 * 4 * 8 * 2
     assert module.bytes_of(module.instructions["loop"]) == module.bytes_of(module.instructions["w"]) == 0
-    assert [bytes_of(t) for t in ("f32[2,3]{1,0}", "bf16[4]", "(s32[], pred[5]{0})", "f8e4m3fn[8]", "c64[2]")] == [24, 8, 9, 8, 16]
+    assert [bytes_of(t) for t in ("f32[2,3]{1,0}", "bf16[4]", "(s32[], pred[5]{0})", "f8e4m3fn[8]", "c64[2]", "s4[4]", "token[]")] == [
+        24,
+        8,
+        9,
+        8,
+        16,
+        2,
+        0,
+    ]
 
 
 def test_scopes_lead_to_the_innermost_layer_and_to_the_parts_that_are_none():

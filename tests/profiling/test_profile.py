@@ -12,7 +12,8 @@ import pytest
 
 import pellucid
 from pellucid import layers
-from pellucid.training.profiling import measure
+from pellucid.training.data.filling import JOINED
+from pellucid.training.profiling import measure, profiler
 from pellucid.training.profiling.advice import advice, duration, sentence
 from pellucid.training.profiling.limits import Limits
 from pellucid.training.profiling.result import Cost, Part, StepProfile
@@ -241,6 +242,44 @@ def test_a_generator_that_ends_too_early_is_told():
     model = compiled(pellucid.Sequential([pellucid.Input((64,)), layers.Dense(3)]))
     with pytest.raises(ValueError, match=r"profile: the data came to an end.*Pass arrays"):
         model.profile(iter([data(8)]))
+
+
+class WithoutLength:
+    def __len__(self):
+        raise RuntimeError("unknown")
+
+    def __iter__(self):
+        return iter([data(8)] * 3)
+
+
+class Endless(pellucid.utils.PyDataset):
+    @property
+    def num_batches(self):
+        return None
+
+    def __len__(self):
+        return 2**40
+
+    def __getitem__(self, index):
+        return data(8)
+
+
+class Some(WithoutLength):
+    def __len__(self):
+        return 3
+
+
+@pytest.mark.parametrize(
+    "given, steps", [(data(8)[0], None), (Some(), None), (WithoutLength(), JOINED), (Endless(), JOINED), (iter([data(8)]), JOINED)]
+)
+def test_of_what_may_have_no_end_some_batches_are_measured(fitted, monkeypatch, given, steps):
+    def taken(*args, **kwargs):
+        raise LookupError(args[5])
+
+    monkeypatch.setattr(profiler, "source_of", taken)
+    with pytest.raises(LookupError) as told:
+        fitted.profile(given)
+    assert told.value.args == (steps,)
 
 
 # ---- What cannot be done ----

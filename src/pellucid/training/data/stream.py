@@ -61,13 +61,14 @@ class Stream:
     ):
         self._inputs_only, self._weigh = inputs_only, weigh
         self._given, self._where, self._shuffle, self._continues = given, where, shuffle, continues
-        self.steps, self.length = steps, _length(given)
+        self.steps, self.length = steps, length_of(given)
         self._iterator: Iterator[Any] | None = None
         # iterators of Python itself cannot begin anew; one that a class defines may
         self._one_shot = hasattr(given, "__next__") and not isinstance(getattr(type(given), "__iter__", None), types.FunctionType)
         self._kinds: dict[Any, Kind] = {}
         self._count = 0  # of batches so far
         self._running: Prefetch | Filler | None = None
+        self._closed = False
         self.exhausted = False
         if steps is None and self.length is None and _is_endless(given):
             argument = "steps_per_epoch" if where == "fit" else "validation_steps" if "validation" in where else "steps"
@@ -143,9 +144,14 @@ class Stream:
             self._given.on_epoch_begin()
 
     def close(self) -> None:
-        """Ends the thread, also in an epoch that is not finished."""
+        """Ends the threads, also in an epoch that is not finished; each that makes a batch ends after it."""
+        self._closed = True
+        if isinstance(self._iterator, InOrder):  # its threads need not wait for the one that takes batches
+            self._iterator.close()
         if self._running is None or self._running.close(wait=True):
             self._drop()
+        else:  # the batch that is being made takes long
+            self._worker.do(self._drop)
         self._worker.end()
 
     def _drop(self) -> None:
@@ -165,7 +171,7 @@ class Stream:
     def _items(self, limit: int | None) -> Iterator[Any]:
         """What the object gives in an epoch."""
         given = 0
-        while limit is None or given < limit:
+        while not self._closed and (limit is None or given < limit):
             fresh = self._iterator is None
             if self._iterator is None:
                 self._iterator = self._iterate()
@@ -253,8 +259,8 @@ def unpacked(item: Any, where: str) -> tuple[Any, Any, Any]:
     return (*item, None, None)[:3]  # type: ignore[return-value]
 
 
-def _length(given: Any) -> int | None:
-    """The number of batches, where the object knows it."""
+def length_of(given: Any) -> int | None:
+    """The number of batches that an object gives, where it knows it."""
     if isinstance(given, PyDataset):
         return given.num_batches
     try:

@@ -25,7 +25,6 @@ _CALLED = re.compile(r"(?:calls|to_apply|condition|body|true_computation|false_c
 _BRANCHES = re.compile(r"(?:branch_computations|called_computations)=\{([^}]*)\}")
 _ARRAY = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _CONTRACTING = re.compile(r"lhs_contracting_dims=\{([\d,]*)\}")
-_BITS = {"pred": 8, "token": 0, "s4": 4, "u4": 4}
 
 
 @dataclasses.dataclass
@@ -183,9 +182,9 @@ def _sizes(shape: str) -> list[int]:
 
 
 def _bits(kind: str) -> int:
-    """Of a data type such as f32, bf16, f8e4m3fn or c64."""
+    """Of a data type such as f32, bf16, f8e4m3fn, s4 or c64; a pred takes a byte, and a token none."""
     number = re.search(r"\d+", kind)
-    return _BITS.get(kind, int(number[0]) if number else 8)
+    return int(number[0]) if number else 0 if kind == "token" else 8
 
 
 def _parsed(line: str) -> Instruction | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import statistics
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 
 from pellucid.core.variable import Variable, dispatching
 from pellucid.training.data import Block, Source
@@ -114,7 +112,8 @@ class Bench:
         started, done = time.perf_counter(), 0
         with jax.profiler.TraceAnnotation(PASS):
             flying: collections.deque[Any] = collections.deque()
-            while done < steps and (before := done) is not None:
+            while done < steps:
+                before = done
                 for block in self._blocks():
                     for outputs in self._dispatched(block if longest is None else _cut(block, longest)):
                         flying.append(outputs)
@@ -125,8 +124,7 @@ class Bench:
                         break
                 if done == before:  # what iterates is at its end
                     break
-                with contextlib.suppress(StopIteration):
-                    self._source.ahead()
+                self._source.ahead()
             self._runner.settle()
             for outputs in flying:
                 jax.block_until_ready(outputs)
@@ -169,13 +167,3 @@ def _cut(block: Block, steps: int) -> Block:
 
 def _faults() -> int | None:
     return None if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-
-class FixedOrders:
-    """A new order of so many rows at each call, as ``fit`` shuffles, with no draw from anybody's random numbers."""
-
-    def __init__(self) -> None:
-        self._generator = np.random.default_rng(0)
-
-    def __call__(self, count: int) -> np.ndarray:
-        return self._generator.permutation(count)

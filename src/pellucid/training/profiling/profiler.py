@@ -7,16 +7,17 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 
 from pellucid.core.checks import check_counts
 from pellucid.graph.cost import cost_by_scope
-from pellucid.training.data import is_arrays, source_of
+from pellucid.training.data import is_arrays, length_of, source_of
 from pellucid.training.data.filling import JOINED
 from pellucid.training.machine import Machine
 from pellucid.training.profiling.advice import DISPATCH, advice
 from pellucid.training.profiling.hlo import CONTAINERS
 from pellucid.training.profiling.limits import Limits, limits
-from pellucid.training.profiling.measure import Bench, FixedOrders, Measured
+from pellucid.training.profiling.measure import Bench, Measured
 from pellucid.training.profiling.result import Cost, Part, Ran, StepProfile
 from pellucid.training.profiling.scopes import FORWARD, GRADIENT, OPERATIONS, OTHER, PARTS, Label, Scopes
 from pellucid.training.profiling.table import about, columns_of, profile_text, rows, title
@@ -89,25 +90,15 @@ def profile(machine: Machine, x: Any, y: Any, batch_size: int | None, sample_wei
 
 def _step(machine: Machine, purpose: str, data: tuple[Any, Any, Any], batch_size: int | None) -> StepProfile:
     training = purpose == "train"
-    shuffle = FixedOrders() if training else None
+    shuffle = np.random.default_rng(0).permutation if training else None  # draws from nobody's random numbers
     x, y, sample_weight = data
-    source = source_of(x, y, sample_weight, "profile", batch_size, _batches_of(x), shuffle, training=training, inputs_only=not training)
+    steps = None if is_arrays(x) or length_of(x) is not None else JOINED  # of an epoch: all, where they are known to end
+    source = source_of(x, y, sample_weight, "profile", batch_size, steps, shuffle, training=training, inputs_only=not training)
     with contextlib.closing(source):
         runner = Runner(machine, purpose, source, "profile", one_program=True)
         source.open(runner.plan())
         measured = Bench(runner, source).measure()
     return step_profile(purpose, measured, runner)
-
-
-def _batches_of(x: Any) -> int | None:
-    """How many batches to take in an epoch: all of those that are known to end."""
-    if is_arrays(x):
-        return None
-    try:
-        len(x)
-        return None
-    except (TypeError, NotImplementedError):
-        return JOINED
 
 
 def step_profile(purpose: str, measured: Measured, runner: Runner) -> StepProfile:
