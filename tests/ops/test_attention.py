@@ -80,3 +80,17 @@ def test_what_the_platform_lacks_is_told_of():
         ops.dot_product_attention(X, X, X, attn_logits_soft_cap=3.0)
     with pytest.raises(ValueError, match="flash_attention=True with float32 on .*expected float16 or bfloat16 on an NVIDIA GPU"):
         ops.dot_product_attention(X, X, X, flash_attention=True)
+
+
+@pytest.mark.parametrize("steps, sources, is_causal", [(3, 0, False), (0, 2, False), (0, 0, True)])
+def test_attention_without_steps_or_sources_is_empty_or_zero(steps, sources, is_causal):
+    attend = lambda q, k: ops.dot_product_attention(q, k, k, is_causal=is_causal).sum()
+    query, key = jnp.ones((2, steps, 1, 4)), jnp.ones((2, sources, 1, 4))
+    assert attend(query, key) == 0
+    assert all(not g.any() for g in jax.grad(attend, (0, 1))(query, key))
+
+
+def test_the_scale_of_attention_does_not_choose_the_type_of_the_result():
+    with jax.enable_x64(True):
+        x = jnp.ones((1, 2, 1, 4), "float32")
+        assert ops.dot_product_attention(x, x, x, scale=np.float64(0.3)).dtype == jnp.float32

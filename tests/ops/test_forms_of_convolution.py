@@ -76,3 +76,9 @@ def test_inputs_that_need_no_gradient_cost_none(channels_in, groups):
     from_kernel = jax.jit(jax.grad(lambda k: (ops.conv(x, k) ** 2).sum())).lower(kernel).compile().cost_analysis()["flops"]
     from_both = jax.jit(jax.grad(lambda x, k: (ops.conv(x, k) ** 2).sum(), (0, 1))).lower(x, kernel).compile().cost_analysis()["flops"]
     assert from_kernel < 0.8 * from_both
+
+
+def test_an_empty_batch_changes_no_kernel_of_single_channels():
+    kernel = jnp.ones((3, 3, 2, 1))
+    of = lambda kernel: ops.depthwise_conv(jnp.ones((0, 6, 6, 2)), kernel, padding="same").sum()
+    np.testing.assert_array_equal(jax.grad(of)(kernel), jnp.zeros_like(kernel))

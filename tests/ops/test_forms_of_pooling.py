@@ -21,8 +21,9 @@ CASES = [  # (shape, window, strides, padding, data format)
     ((2, 11, 3), 5, 2, "valid", "channels_last"),
     ((1, 4, 5, 4, 2), 2, 2, "same", "channels_last"),
     ((2, 5, 5, 2), 5, 5, "valid", "channels_last"),
+    ((1, 600, 1), 2, 300, "valid", "channels_last"),
 ]
-OFTEN = [CASES[1], CASES[5]]
+OFTEN = [CASES[1], CASES[5], CASES[-1]]
 
 
 def plain(name, x, window, strides, padding, data_format):

@@ -114,3 +114,10 @@ def test_gelu_is_exact_to_the_rounding_of_its_input():
     assert np.max(error / np.maximum(np.abs(x), 1e-3)) < 2**-22
     far = jnp.asarray([-jnp.inf, -1e30, 1e30, jnp.inf, jnp.nan])
     np.testing.assert_array_equal(jax.grad(lambda x: ops.gelu(x, approximate=False).sum())(far[1:3]), [0, 1])
+
+
+@pytest.mark.parametrize("normalized", [ops.layer_normalization, ops.rms_normalization])
+def test_what_keeps_a_root_away_from_zero_may_be_differentiated(normalized):
+    x = jnp.arange(4.0)
+    value = lambda epsilon: normalized(x, epsilon=epsilon)[3]
+    np.testing.assert_allclose(jax.grad(value)(1e-1), (value(0.101) - value(0.099)) / 2e-3, rtol=1e-3)

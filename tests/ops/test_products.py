@@ -70,3 +70,9 @@ def test_what_needs_no_gradient_takes_part_in_no_product():
 def test_other_devices_take_the_plain_product(monkeypatch):
     monkeypatch.setitem(forms.FASTER_ON, "product", frozenset())
     assert "barrier" not in str(jax.make_jaxpr(jax.grad(lambda w: product(normal(96, 128), w).sum()))(normal(128, 192)))
+
+
+def test_products_over_nothing_are_zero():
+    x, kernel = jnp.ones((2, 3, 0)), jnp.ones((0, 5))
+    assert not product(x, kernel).any() and product(x, kernel).shape == (2, 3, 5)
+    assert not einsum_with_kernel("abc,cde->abde", x, jnp.ones((0, 5, 1))).any()

@@ -62,8 +62,10 @@ def dot_product_attention(
     _check(query, key, value, mask, attn_logits_soft_cap)
     if flash_attention:
         return _flash(query, key, value, bias, mask, scale, is_causal)
-    if own_form("attention") and bias is None and dtype == jnp.float32 and query.shape[2] == key.shape[2]:
-        return _by_blocks(query * (query.shape[3] ** -0.5 if scale is None else scale), key, value, mask, is_causal)
+    own = own_form("attention") and bias is None and dtype == jnp.float32 and query.shape[2] == key.shape[2]
+    if own and 0 not in (*query.shape, *key.shape):  # no step, or none to attend to
+        scale = query.shape[3] ** -0.5 if scale is None else scale
+        return _by_blocks(query * jnp.asarray(scale, dtype), key, value, mask, is_causal)
     weights = attention_weights(query, key, bias, mask, scale, is_causal)
     return attend(weights.astype(dtype), value)
 

@@ -106,14 +106,15 @@ def _blocks_summed(tangent: Any, windows: Windows, place: Any = None) -> jax.Arr
     held = count - 1 + windows.blocks
     tangent = _padded(tangent, axis, before, held * stride - n - before, 0)
     blocks = tangent.reshape(*tangent.shape[:axis], held, stride, *tangent.shape[axis + 1 :])
-    inside = np.arange(stride, dtype=np.uint8).reshape(stride, *(1,) * (tangent.ndim - axis - 1))
     total: Any = 0
     for i in range(windows.blocks):
+        first, end = i * stride, min((i + 1) * stride, size)
         block = jax.lax.slice_in_dim(blocks, i, i + count, axis=axis)
+        if end - first < stride:
+            block = jax.lax.slice_in_dim(block, 0, end - first, axis=axis + 1)
         if place is not None:
-            block = jnp.where(jnp.expand_dims(place, axis + 1) == np.uint8(i * stride) + inside, block, 0)
-        elif size < (i + 1) * stride:
-            block = jax.lax.slice_in_dim(block, 0, size - i * stride, axis=axis + 1)
+            inside = np.arange(first, end, dtype=place.dtype).reshape(end - first, *(1,) * (tangent.ndim - axis - 1))
+            block = jnp.where(jnp.expand_dims(place, axis + 1) == inside, block, 0)
         total += block.sum(axis + 1)
     return total
 

@@ -134,7 +134,7 @@ def _each_channel_in_parts(x: Any, kernel: Any, windows: Windows) -> jax.Array:
     """The same, for parts of the batch. The transpose adds them up elementwise, before it sums what is left over all axes but the
     channels: such a sum reads copies."""
     rows, *_, channels = x.shape
-    if not isinstance(rows, int) or rows % PARTS or PARTS == 1:
+    if not isinstance(rows, int) or not rows or rows % PARTS or PARTS == 1:
         return _each_channel(x, kernel, windows)
     terms, size = _terms(x, kernel.shape, windows), rows // PARTS
 

@@ -5,6 +5,7 @@ Statistics are those of 32-bit floats at least: the squares of half precision ov
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -202,7 +203,8 @@ def standardized(x: jax.Array, axes: tuple[int, ...], epsilon: float, centered: 
         >>> standardized(jnp.array([1.0, 7.0]), (0,), 0.0).tolist()
         [-1.0, 1.0]
     """
-    return (_standardized if own_form("standardized") else _plain)(x, axes, epsilon, centered)
+    own = own_form("standardized") and isinstance(epsilon, numbers.Real)  # else it may be what is differentiated
+    return (_standardized if own else _plain)(x, axes, epsilon, centered)
 
 
 def _with_factor(x: jax.Array, axes: tuple[int, ...], epsilon: float, centered: bool) -> tuple[jax.Array, jax.Array]:

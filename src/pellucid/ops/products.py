@@ -29,7 +29,7 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
         >>> product(jnp.ones((2, 3, 4)), jnp.ones((4, 5))).shape
         (2, 3, 5)
     """
-    rows = x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) if x.ndim > 2 else x
     sized = x.ndim > 1 and isinstance(rows.shape[0], int)  # an equation is called again at known sizes
     own = own_form("product") and sized and x.dtype == kernel.dtype == jnp.float32
     y = _product(rows, kernel) if own else rows @ kernel
@@ -90,5 +90,5 @@ def einsum_with_kernel(equation: str, x: jax.Array, kernel: Any) -> jax.Array:
     if not count or inputs != kept + "".join(summed) or of_kernel != "".join(summed) + made or outputs != kept + made:
         return jnp.einsum(equation, x, kernel)
     size = math.prod(kernel.shape[:count])
-    y = product(x.reshape(-1, size), kernel.reshape(size, -1))
+    y = product(x.reshape(math.prod(x.shape[: x.ndim - count]), size), kernel.reshape(size, math.prod(kernel.shape[count:])))
     return y.reshape(*x.shape[: x.ndim - count], *kernel.shape[count:])

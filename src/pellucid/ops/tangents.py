@@ -21,13 +21,13 @@ def moving(change: Any) -> bool:
     return not isinstance(change, SymbolicZero)
 
 
-def total(value: jax.Array, *terms: Sequence[jax.Array]) -> jax.Array:
-    """The sum of the terms that there are, each a list of one or none; zeros like the value where there is none."""
-    found = [term for part in terms for term in part]
-    return functools.reduce(operator.add, found) if found else jnp.zeros_like(value)
+def total(value: jax.Array, terms: Sequence[jax.Array]) -> jax.Array:
+    """The sum of the terms that there are; zeros like the value where there is none."""
+    return functools.reduce(operator.add, terms) if terms else jnp.zeros_like(value)
 
 
 def change_of_product(value: jax.Array, primals: tuple, tangents: tuple, by_first: Callable, by_second: Callable) -> jax.Array:
     """``by_first(dx, kernel) + by_second(x, dkernel)``: how what is linear in x and in a kernel changes with both."""
     (x, kernel), (dx, dkernel) = primals, tangents
-    return total(value, [by_first(dx, kernel)] if moving(dx) else [], [by_second(x, dkernel)] if moving(dkernel) else [])
+    terms = [by_first(dx, kernel)] if moving(dx) else []
+    return total(value, [*terms, by_second(x, dkernel)] if moving(dkernel) else terms)
