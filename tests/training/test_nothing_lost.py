@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -136,11 +137,13 @@ def interrupted_in_a_callback(subject, rng):
 def interrupted_at_any_moment(subject, rng):
     timer = threading.Timer(rng.random() * 0.02, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
+    late = time.monotonic() + 30
     try:
         while True:
             with interrupts_held():  # else the weights are partly the first ones: of this test's own making
                 subject.begin()
             subject.fit()
+            assert time.monotonic() < late, "the interrupt was lost"
     finally:
         timer.join()
 
